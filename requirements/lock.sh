@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Resolve requirements/*.in into locked, hashed requirements/*.txt. Needs uv; `make lock` calls it.
+# Usage: requirements/lock.sh [--upgrade]
+set -Eeuo pipefail
+
+# Lambda's Python 3.8 to 3.11 images have glibc 2.26, the newer ones glibc 2.34; a wheel for an
+# older glibc also fits.
+readonly OLD_GLIBC=x86_64-manylinux_2_17
+readonly NEW_GLIBC=x86_64-manylinux_2_34
+
+cd "$(dirname "$0")"
+
+lock() {
+  uv pip compile --quiet --generate-hashes --no-header --no-annotate "$@"
+}
+
+lock_inference() {
+  local platform=$1 version
+  shift
+  for version in "$@"; do
+    lock inference.in --python-version "$version" --python-platform "$platform" \
+      --only-binary :all: --output-file "python${version}.txt" "${UPGRADE[@]}"
+  done
+}
+
+readonly UPGRADE=("$@")
+lock_inference "$OLD_GLIBC" 3.8 3.9 3.10 3.11
+lock_inference "$NEW_GLIBC" 3.12 3.13 3.14
+lock local.in --universal --python-version 3.8 --output-file local.txt "${UPGRADE[@]}"
+lock emulator.in --universal --python-version 3.8 --no-deps --output-file emulator.txt "${UPGRADE[@]}"
+lock dev.in --universal --python-version 3.9 --output-file dev.txt "${UPGRADE[@]}"
