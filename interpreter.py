@@ -1,0 +1,62 @@
+"""Open a TFLite model on whichever runtime is installed: LiteRT, or tflite-runtime on Python 3.8."""
+
+import ctypes
+import os
+
+try:
+    import ai_edge_litert.interpreter as tflite
+except ImportError:
+    import tflite_runtime.interpreter as tflite
+
+
+def load_model(path):
+    """Return `predict`: float32 (1, H, W, 3) in [-1, 1] to float32 (1, classes) logits.
+
+    Raise ValueError when `path` is no model that this runtime can run.
+    """
+    num_threads = os.cpu_count()
+    interpreter = tflite.Interpreter(
+        path, experimental_delegates=xnnpack_delegates(num_threads), num_threads=num_threads
+    )
+    interpreter.allocate_tensors()
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
+
+    def predict(X):
+        interpreter.set_tensor(input_index, X)
+        interpreter.invoke()
+        return interpreter.get_tensor(output_index)
+
+    return predict
+
+
+def xnnpack_delegates(num_threads):
+    """Return the delegates to add: XNNPACK for tflite-runtime, none for LiteRT, which adds its own."""
+    if tflite.__name__.startswith("ai_edge_litert"):
+        return None
+    try:
+        return [XNNPackDelegate(num_threads)]
+    except AttributeError as error:
+        print(f"XNNPACK is not in this TFLite runtime, int8 will be slow: {error}")
+        return None
+
+
+class XNNPackOptions(ctypes.Structure):
+    """TfLiteXNNPackDelegateOptions of TensorFlow 2.7, lite/delegates/xnnpack/xnnpack_delegate.h."""
+
+    _fields_ = [("num_threads", ctypes.c_int32), ("flags", ctypes.c_uint32)]
+
+
+class XNNPackDelegate:
+    """XNNPACK as tflite-runtime 2.7 carries it: compiled in, exported, but not switched on."""
+
+    SIGNED_INT8 = 1  # TFLITE_XNNPACK_DELEGATE_FLAG_QS8
+
+    def __init__(self, num_threads):
+        library = ctypes.CDLL(tflite._interpreter_wrapper.__file__)
+        create = library.TfLiteXNNPackDelegateCreate
+        create.restype = ctypes.c_void_p
+        self.pointer = create(ctypes.byref(XNNPackOptions(num_threads, self.SIGNED_INT8)))
+
+    def _get_native_delegate_pointer(self):
+        return self.pointer
