@@ -1,0 +1,79 @@
+"""AWS Lambda: one photo of clothes in, ten raw scores (logits) out."""
+
+import base64
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from keras_image_helper import create_preprocessor
+
+from image_source import InputError, decode, input_error, read_photo
+from interpreter import load_model
+
+CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
+
+preprocessor = create_preprocessor("xception", target_size=(299, 299))
+model = load_model(str(Path(__file__).with_name("clothing_model.tflite")))
+
+
+@contextmanager
+def timed(log, name):
+    """Add the milliseconds that the block takes to `log`, also when it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        log[name] = round(1000 * (time.perf_counter() - started), 1)
+
+
+def predict(request, log):
+    """Return {class: logit} for {"url": …} or {"image": base64}; add milliseconds to `log`."""
+    with timed(log, "download_ms"):
+        data = read_photo(request)
+    with timed(log, "decode_ms"):
+        X = preprocessor.convert_to_tensor(decode(data))
+    with timed(log, "inference_ms"):
+        logits = model(X)[0].tolist()
+    return dict(zip(CLASSES, logits))
+
+
+def parse_body(event):
+    """Return the JSON object in the body of an API Gateway or function URL event; raise InputError."""
+    body = event.get("body") or "{}"
+    try:
+        body = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
+    except (ValueError, TypeError):
+        raise input_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
+    try:
+        request = json.loads(body)
+    except (ValueError, TypeError, RecursionError):
+        raise input_error("invalid_json", "The body must be JSON.") from None
+    if not isinstance(request, dict):
+        raise input_error("invalid_json", "The body must be a JSON object.")
+    return request
+
+
+def lambda_handler(event, context):
+    """Answer a direct event with scores, or a proxy event with an HTTP response that holds them."""
+    log = {"request_id": getattr(context, "aws_request_id", None), "error": "internal"}
+    is_proxy = isinstance(event, dict) and ("body" in event or "requestContext" in event)
+    try:
+        if not isinstance(event, dict) or "Records" in event or "detail-type" in event:
+            raise input_error("unsupported_event", 'Send {"url": …}, {"image": …} or an API Gateway proxy event.')
+        scores = predict(parse_body(event) if is_proxy else event, log)
+        log["error"] = None
+        return http_response(200, scores) if is_proxy else scores
+    except InputError as error:
+        log["error"] = type(error).__name__
+        if not is_proxy:
+            raise
+        return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}})
+    finally:
+        print(json.dumps(log))
+
+
+def http_response(status, content):
+    """Return what an API Gateway proxy integration sends to its client."""
+    headers = {"Content-Type": "application/json"}
+    return {"statusCode": status, "headers": headers, "body": json.dumps(content)}
