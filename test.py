@@ -1,0 +1,91 @@
+"""Ask the function for the class of photos.
+
+python test.py                                    the repository's photo of trousers
+python test.py photo.jpg https://example.com/a.png  files, sent as base64, and addresses
+
+The endpoint is PREDICT_URL, else the REST API of AWS_REGION and API_NUMBER, else what deploy.sh
+saved, else the function that `make run` serves on localhost:8080.
+"""
+
+import argparse
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+import requests
+
+FOLDER = Path(__file__).parent
+PHOTO = FOLDER / "tests/photos/pants/pants-1.jpg"
+SAVED_ENDPOINT = FOLDER / ".predict-url"
+LOCAL_ENDPOINT = "http://localhost:8080/2015-03-31/functions/function/invocations"
+TIMEOUT_SECONDS = 60
+
+
+class PredictError(Exception):
+    """Why there are no scores, in one line."""
+
+
+def endpoint(environ=os.environ):
+    """Return the address to POST to, chosen as the module says."""
+    if environ.get("PREDICT_URL"):
+        return environ["PREDICT_URL"]
+    if environ.get("AWS_REGION") and environ.get("API_NUMBER"):
+        return f"https://{environ['API_NUMBER']}.execute-api.{environ['AWS_REGION']}.amazonaws.com/test/predict"
+    if SAVED_ENDPOINT.exists():
+        return SAVED_ENDPOINT.read_text().strip()
+    return LOCAL_ENDPOINT
+
+
+def make_request(photo):
+    """Return {"url": photo} for an address and {"image": base64} for a file; raise PredictError."""
+    if photo.startswith(("http://", "https://")):
+        return {"url": photo}
+    try:
+        return {"image": base64.b64encode(Path(photo).read_bytes()).decode()}
+    except OSError as error:
+        raise PredictError(f"{photo}: {error.strerror}") from error
+
+
+def predict(photo, url):
+    """Return {class: logit} for a file or an address; raise PredictError."""
+    try:
+        response = requests.post(url, json=make_request(photo), timeout=TIMEOUT_SECONDS)
+        answer = response.json()
+    except requests.exceptions.JSONDecodeError:
+        raise PredictError(f"{url} answered HTTP {response.status_code} without JSON") from None
+    except requests.exceptions.RequestException as error:
+        raise PredictError(f"no answer from {url} ({type(error).__name__}); is `make run` running?") from error
+    if not response.ok or not isinstance(answer, dict) or "errorMessage" in answer:
+        raise PredictError(f"{photo}: {describe_error(answer, response.status_code)}")
+    return answer
+
+
+def describe_error(answer, status):
+    """Return one line for an error of Lambda's, of the function's or of API Gateway's."""
+    answer = answer if isinstance(answer, dict) else {"message": json.dumps(answer)}
+    if "errorMessage" in answer:
+        return f"{answer.get('errorType')}: {answer['errorMessage']}"
+    error = answer.get("error", answer)
+    return f"HTTP {status}, {error.get('code', 'error')}: {error.get('message', json.dumps(error))}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*", default=[str(PHOTO)], metavar="PHOTO_OR_URL")
+    failed = False
+    for photo in parser.parse_args().photos:
+        try:
+            scores = predict(photo, endpoint())
+        except PredictError as error:
+            print(f"test.py: {error}", file=sys.stderr)
+            failed = True
+        else:
+            print(json.dumps(scores, indent=2))
+            print(max(scores, key=scores.get))
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
