@@ -1,0 +1,54 @@
+# The README's commands. PYTHON chooses the interpreter, PORT where `make run` listens.
+PYTHON ?= python3
+PORT ?= 8080
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
+OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
+INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
+
+.PHONY: help run test lint lock python emulator tensorflow
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+run: emulator .venv/installed ## serve the function on localhost:8080, in AWS's emulator
+	@PORT=$(PORT) .venv/bin/python web/serve.py
+
+test: emulator tensorflow .venv/installed .venv-dev/installed $(OTHERS:%=.venv-%/installed) ## run every test that needs neither Docker nor AWS
+	.venv-dev/bin/python -m pytest tests
+
+lint: tensorflow .venv-dev/installed ## check style and format
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/shellcheck .ci/run requirements/lock.sh
+
+lock: ## resolve requirements/*.in again; needs uv
+	requirements/lock.sh
+
+# One line where this machine cannot run the function or the tests, before anything is installed.
+python:
+	@case "$(VERSION)" in 3.9 | 3.1[0-4]) ;; *) \
+		echo "$(PYTHON) is '$(VERSION)'; Python 3.9 to 3.14 is needed, such as: make run PYTHON=python3.13" >&2; exit 1 ;; esac
+
+emulator: python
+	@case "$$(uname -sm)" in "Linux x86_64" | "Linux aarch64") ;; *) \
+		echo "AWS has no emulator for $$(uname -sm); run the function in a container with Docker instead" >&2; exit 1 ;; esac
+
+tensorflow: python
+	@case "$(VERSION)" in 3.14) \
+		echo "TensorFlow has no release for Python $(VERSION) yet; use another, such as: make test PYTHON=python3.13" >&2; exit 1 ;; esac
+
+.venv/installed: requirements/python$(VERSION).txt requirements/local.txt requirements/emulator.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python $(INSTALL) $(^:%=-r %)
+	@touch $@
+
+.venv-dev/installed: requirements/dev.txt
+	$(PYTHON) -m venv --clear .venv-dev
+	.venv-dev/bin/python $(INSTALL) $(^:%=-r %)
+	@touch $@
+
+.venv-%/installed: requirements/python%.txt requirements/local.txt requirements/emulator.txt
+	python$* -m venv --clear .venv-$*
+	.venv-$*/bin/python $(INSTALL) $(^:%=-r %)
+	@touch $@

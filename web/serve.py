@@ -1,0 +1,107 @@
+"""Serve the function on this machine, in AWS's runtime interface emulator, until Ctrl-C.
+
+PORT=8080 python web/serve.py
+"""
+
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import distribution
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EMULATORS = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
+PATH = "/2015-03-31/functions/function/invocations"
+START_SECONDS = 30
+STOP_SECONDS = 10
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def find_emulator():
+    """Return the path of AWS's emulator for this processor, made executable; exit where there is none."""
+    if platform.system() != "Linux" or platform.machine() not in EMULATORS:
+        sys.exit(f"serve.py: no emulator for {platform.system()} on {platform.machine()}; use Docker instead.")
+    name = f"samcli/local/rapid/{EMULATORS[platform.machine()]}"
+    emulator = Path(distribution("aws-sam-cli").locate_file(name))
+    emulator.chmod(0o755)
+    return emulator
+
+
+def read_port(text):
+    """Return the port number in `text`; exit with one line when it is none."""
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        sys.exit(f"serve.py: PORT must be a number from 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+def check_port(port):
+    """Exit with one line when 127.0.0.1:`port` cannot be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            sys.exit(f"serve.py: port {port} cannot be used ({error.strerror}); try another: PORT=9000 make run")
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_emulator(port):
+    """Start the emulator with AWS's runtime client and the handler, on loopback only; it logs to stderr."""
+    command = [str(find_emulator()), "--log-level", "warning"]
+    command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
+    command += [sys.executable, "-m", "awslambdaric", "lambda_function.lambda_handler"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, start_new_session=True)
+
+
+def wait_until_open(port, emulator):
+    """Return once 127.0.0.1:`port` accepts connections; exit when the emulator dies first."""
+    deadline = time.monotonic() + START_SECONDS
+    while emulator.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    sys.exit("serve.py: the emulator did not start; its last lines above say why.")
+
+
+def stop(emulator):
+    """End the emulator, which ends the function that it started; further signals cannot cut this short."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    emulator.terminate()
+    try:
+        emulator.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        emulator.kill()
+
+
+def main():
+    port = read_port(os.environ.get("PORT", "8080"))
+    check_port(port)
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    url = f"http://localhost:{port}{PATH}"
+    emulator = start_emulator(port)
+    try:
+        wait_until_open(port, emulator)
+        if subprocess.call([sys.executable, ROOT / "test.py"], env={**os.environ, "PREDICT_URL": url}):
+            sys.exit("serve.py: the function did not answer with scores; the lines above say why.")
+        print(f"Serving {url} until Ctrl-C.", flush=True)
+        sys.exit(emulator.wait())
+    finally:
+        stop(emulator)
+
+
+if __name__ == "__main__":
+    main()
