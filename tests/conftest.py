@@ -1,0 +1,140 @@
+"""What the tests share: the repository's photos, and functions served by the real emulator."""
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PHOTOS = sorted((ROOT / "tests/photos").glob("*/*.jpg"))
+TROUSERS = ROOT / "tests/photos/pants/pants-1.jpg"
+LOCKS = (ROOT / "requirements").glob("python*.txt")
+LOCKED_PYTHONS = sorted((lock.stem[len("python") :] for lock in LOCKS), key=lambda version: (len(version), version))
+REQUIRED_PYTHONS = os.environ.get("REQUIRED_PYTHONS", "").split()
+RUNNING_VERSION = "{}.{}".format(*sys.version_info)
+sys.path.insert(0, str(ROOT))
+
+
+def encode(data):
+    """Return bytes as the base64 text that a request carries."""
+    return base64.b64encode(data).decode()
+
+
+# `make test` hands its own flags to the make that a test runs.
+for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
+    del os.environ[name]
+
+
+@pytest.fixture
+def trousers():
+    """The request for the repository's photo of trousers."""
+    return {"image": encode(TROUSERS.read_bytes())}
+
+
+def python_of(version):
+    """Return the interpreter of a version's environment; skip where this machine lacks that Python."""
+    folder = ROOT / (".venv" if version == RUNNING_VERSION else f".venv-{version}")
+    if not (folder / "installed").exists():
+        missing = f"Python {version} is not on this machine"
+        if REQUIRED_PYTHONS:
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return folder / "bin/python"
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class PhotoServer(ThreadingHTTPServer):
+    """A server on loopback whose `answers` map a path to a function that writes the response."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), PhotoHandler)
+        self.answers = {"/photo.jpg": lambda request: request.answer(200, TROUSERS.read_bytes())}
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class PhotoHandler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.answers[self.path](self)
+
+    do_POST = do_GET
+
+    def answer(self, status, body=b"", **headers):
+        """Send a whole response; a header named `Content_Length` replaces the true one."""
+        self.send_response(status)
+        for name, value in {"Content_Length": len(body), **headers}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def serve():
+    """Start an HTTP server, return it, and stop it after the test."""
+    servers = []
+
+    def start(server):
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def photo_server(serve):
+    """A PhotoServer that is serving the photo of trousers at /photo.jpg."""
+    return serve(PhotoServer())
+
+
+@contextmanager
+def serving(command, port, log):
+    """Run a command that serves on `port` until Ctrl-C; yield its process and the URL it announces."""
+    # A shell starts background jobs with Ctrl-C ignored, and the tests may be such a job.
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *command],
+        cwd=ROOT,
+        env={**os.environ, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Serving "):
+                process.printed = "".join(lines)
+                yield process, line.split()[1]
+                break
+        else:
+            pytest.fail(f"{command} ended without serving:\n{''.join(lines)}")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.stdout.close()
+        process.wait()

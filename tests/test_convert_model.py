@@ -1,0 +1,152 @@
+"""convert_model.py: every quantization, and every fault with nothing damaged."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import PHOTOS, ROOT
+from keras import layers
+
+import convert_model
+from convert_model import ConversionError, check_parity, convert
+from interpreter import load_model
+
+
+def small_classifier(shape=(48, 32, 3), classes=4):
+    """Return an untrained classifier whose answers differ from photo to photo."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.SeparableConv2D(16, 3, strides=2, activation="relu"),
+            layers.Conv2D(16, 3, strides=2, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(classes),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_classifier()
+
+
+@pytest.fixture(scope="module")
+def model_file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def output(tmp_path):
+    """An existing output file, which a failure must leave alone."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"what was there before")
+    return path
+
+
+def run_converter(*arguments):
+    """Run `python convert_model.py` and return its exit status, output and errors."""
+    command = [sys.executable, ROOT / "convert_model.py", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("quantize", convert_model.QUANTIZATIONS)
+def test_the_file_answers_as_keras_does(quantize, model, output):
+    difference, agreement = convert(model, output, quantize, ROOT / "tests/photos")
+    photos = convert_model.load_photos(ROOT / "tests/photos", 5, (48, 32))
+    assert photos.shape == (5, 48, 32, 3)
+    expected, actual = model.predict(photos, verbose=0), load_model(str(output))(photos[:1])
+    limit = convert_model.TOLERANCE[quantize] * np.ptp(expected)
+    assert np.abs(expected[:1] - actual).max() <= limit
+    assert difference <= limit * 2
+    assert agreement >= 0.8
+
+
+def test_int8_is_smaller_than_dynamic_range_and_float16_and_float32(model, tmp_path):
+    sizes = {}
+    for quantize in convert_model.QUANTIZATIONS:
+        convert(model, tmp_path / quantize, quantize, ROOT / "tests/photos")
+        sizes[quantize] = (tmp_path / quantize).stat().st_size
+    assert sizes["int8"] < sizes["float16"] < sizes["none"]
+    assert sizes["dynamic"] < sizes["float16"]
+
+
+def test_the_command_prints_both_sizes_and_the_comparison(model_file, output):
+    status, printed, _ = run_converter(model_file, output, "--representative", ROOT / "tests/photos")
+    assert status == 0
+    assert f"{model_file}: " in printed
+    assert f"{output}: " in printed
+    assert "largest difference of logits" in printed
+    assert output.read_bytes()[4:8] == b"TFL3"
+
+
+def test_a_file_that_disagrees_is_not_written(model, output, monkeypatch):
+    monkeypatch.setattr(convert_model, "tflite_logits", lambda path, photos: np.zeros((len(photos), 4)))
+    with pytest.raises(ConversionError, match="disagrees"):
+        convert(model, output, "int8", ROOT / "tests/photos")
+    assert output.read_bytes() == b"what was there before"
+    assert os.listdir(output.parent) == [output.name]
+
+
+def test_an_interrupted_conversion_leaves_the_old_file(model, output, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert_model, "tflite_logits", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert(model, output, "int8", ROOT / "tests/photos")
+    assert output.read_bytes() == b"what was there before"
+    assert os.listdir(output.parent) == [output.name]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((3, 2)), np.full((3, 2), np.nan), -np.eye(3, 2)])
+def test_nonsense_is_no_parity(wrong):
+    with pytest.raises(ConversionError):
+        check_parity(np.eye(3, 2) * 9 + 1, wrong, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((None, None, 3), "input must be"), ((48, 32, 1), "input must be"), ((48, 3), "input must be")],
+)
+def test_an_input_of_another_shape_is_refused(shape, words, output):
+    model = keras.Sequential(
+        [keras.Input(shape), layers.GlobalAveragePooling2D() if len(shape) == 3 else layers.Flatten()]
+    )
+    with pytest.raises(ConversionError, match=words):
+        convert(model, output, "int8", ROOT / "tests/photos")
+
+
+def test_an_output_that_is_no_vector_is_refused(output):
+    with pytest.raises(ConversionError, match="output must be"):
+        convert(keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3)]), output, "int8", ROOT / "tests/photos")
+
+
+def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path):
+    empty, broken = tmp_path / "empty", tmp_path / "broken"
+    empty.mkdir()
+    broken.mkdir()
+    shutil.copy(PHOTOS[0], broken / "good.jpg")
+    (broken / "bad.jpg").write_bytes(PHOTOS[0].read_bytes()[:500])
+    for arguments, words in (
+        ((tmp_path / "no.keras", output), "no.keras: no such file"),
+        ((PHOTOS[0], output), "not a Keras model"),
+        ((model_file, output, "--representative", empty), "no photos"),
+        ((model_file, output, "--representative", tmp_path / "none"), "no such folder"),
+        ((model_file, output, "--representative", broken), "bad.jpg"),
+        ((model_file, tmp_path / "none" / "out.tflite", "--representative", broken.parent), "no such folder"),
+    ):
+        status, printed, errors = run_converter(*arguments)
+        assert (status, printed) == (1, ""), arguments
+        last = errors.strip().splitlines()[-1]
+        assert last.startswith("convert_model.py: ")
+        assert words in last
+        assert "Traceback" not in errors
+    assert output.read_bytes() == b"what was there before"

@@ -1,0 +1,126 @@
+"""The handler's contract: events in, scores or errors out, one log line a request."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, TROUSERS, encode
+
+import lambda_function
+from image_source import InputError
+from lambda_function import CLASSES, lambda_handler
+
+REST_EVENT = {"httpMethod": "POST", "path": "/predict", "requestContext": {"stage": "test"}, "isBase64Encoded": False}
+HTTP_EVENT = {"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}
+
+
+def test_the_answer_is_ten_plain_finite_floats_in_alphabetical_order(trousers):
+    scores = lambda_handler(trousers, None)
+    assert list(scores) == sorted(CLASSES) == CLASSES
+    assert all(type(score) is float for score in scores.values())
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    assert max(scores, key=scores.get) == "pants"
+
+
+@pytest.mark.parametrize("event", [REST_EVENT, HTTP_EVENT, {}], ids=["rest", "http", "body only"])
+@pytest.mark.parametrize("is_base64", [False, True], ids=["text", "base64"])
+def test_every_front_door_gives_the_same_scores(event, is_base64, trousers):
+    body = json.dumps(trousers)
+    proxy_event = {**event, "body": encode(body.encode()) if is_base64 else body, "isBase64Encoded": is_base64}
+    response = lambda_handler(proxy_event, None)
+    assert response["statusCode"] == 200
+    assert response["headers"]["Content-Type"] == "application/json"
+    assert json.loads(response["body"]) == lambda_handler(trousers, None)
+
+
+def test_a_photo_by_address_scores_like_the_same_photo_inline(trousers, photo_server):
+    assert lambda_handler({"url": photo_server.url("/photo.jpg")}, None) == lambda_handler(trousers, None)
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ({}, "missing_input"),
+        ({"link": "https://example.com"}, "missing_input"),
+        ({"url": "https://example.com", "image": "QUJD"}, "ambiguous_input"),
+        ({"url": "file:///etc/passwd"}, "unsupported_scheme"),
+        ({"url": 7}, "invalid_url"),
+        ({"image": "no base64!"}, "invalid_base64"),
+        ({"image": None}, "invalid_base64"),
+        ({"image": encode(b"plain text")}, "unsupported_format"),
+        ({"image": encode(TROUSERS.read_bytes()[:9000])}, "undecodable"),
+        ({"Records": [{"eventSource": "aws:s3"}]}, "unsupported_event"),
+        ({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}, "unsupported_event"),
+        ([{"url": "https://example.com"}], "unsupported_event"),
+        ("https://example.com", "unsupported_event"),
+        (None, "unsupported_event"),
+    ],
+)
+def test_a_bad_direct_event_raises_an_error_named_by_its_code(event, code):
+    with pytest.raises(InputError) as caught:
+        lambda_handler(event, None)
+    assert type(caught.value).__name__ == code
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (None, 400, "missing_input"),
+        ("", 400, "missing_input"),
+        ("{}", 400, "missing_input"),
+        ("{", 400, "invalid_json"),
+        ("[]", 400, "invalid_json"),
+        ("3", 400, "invalid_json"),
+        ("[" * 100_000, 400, "invalid_json"),
+        ({"url": "https://example.com"}, 400, "invalid_json"),
+        ('{"url": "ftp://example.com/a.jpg"}', 400, "unsupported_scheme"),
+        ('{"image": "QUJD"}', 415, "unsupported_format"),
+    ],
+)
+def test_a_bad_body_gets_a_4xx_and_a_sentence(body, status, code):
+    response = lambda_handler({**REST_EVENT, "body": body}, None)
+    error = json.loads(response["body"])["error"]
+    assert (response["statusCode"], error["code"]) == (status, code)
+    assert error["message"].endswith(".")
+
+
+def test_a_body_that_claims_base64_and_is_none_gets_a_4xx():
+    response = lambda_handler({**REST_EVENT, "body": "{}", "isBase64Encoded": True}, None)
+    assert response["statusCode"] == 400
+    assert json.loads(response["body"])["error"]["code"] == "invalid_body"
+
+
+def test_a_request_leaves_one_log_line_with_its_times_and_nothing_of_its_content(trousers, capsys):
+    class Context:
+        aws_request_id = "request-1"
+
+    lambda_handler({"image": trousers["image"], "note": "secret"}, Context())
+    (line,) = capsys.readouterr().out.splitlines()
+    log = json.loads(line)
+    assert set(log) == {"request_id", "error", "download_ms", "decode_ms", "inference_ms"}
+    assert (log["request_id"], log["error"]) == ("request-1", None)
+    assert all(log[name] >= 0 for name in ("download_ms", "decode_ms", "inference_ms"))
+
+
+def test_a_refused_request_leaves_one_log_line_with_its_code(capsys):
+    lambda_handler({**REST_EVENT, "body": '{"url": "gopher://secret.example"}'}, None)
+    (line,) = capsys.readouterr().out.splitlines()
+    log = json.loads(line)
+    assert log["error"] == "unsupported_scheme"
+    assert log["download_ms"] >= 0
+    assert "secret" not in line
+
+
+def test_a_fault_of_the_function_is_logged_as_such(trousers, capsys, monkeypatch):
+    monkeypatch.setattr(lambda_function, "model", lambda X: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        lambda_handler(trousers, None)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["error"] == "internal"
+
+
+def test_the_function_never_imports_tensorflow():
+    check = "import lambda_function, sys; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.call([sys.executable, "-c", check], cwd=ROOT) == 0
