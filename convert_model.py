@@ -30,7 +30,8 @@ QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
 # 99, 96, 96 and 89 % of validation photos.
 CALIBRATION_PHOTOS = 20
 CHECK_PHOTOS = 50
-# The largest difference of logits that is still the same answer, as a share of their range.
+# What is still the same answer: the share of their range that logits may differ by, and the share of
+# photos that may get another top class.
 TOLERANCE = {"int8": 0.25, "dynamic": 0.25, "float16": 0.02, "none": 0.001}
 PHOTO_SUFFIXES = {f".{name.lower()}" for name in ("JPG", "JPEG", "PNG", "WEBP", "GIF", "BMP")}
 
@@ -46,19 +47,23 @@ def load_classifier(path):
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ConversionError(f"{path}: not a Keras model that can be loaded ({reason})") from error
+        raise ConversionError(f"{path}: not a Keras model that can be loaded") from error
     check_shape(model, path)
     return model
 
 
 def check_shape(model, name="model"):
-    """Raise ConversionError unless `model` maps one batch×H×W×3 input to batch×classes."""
-    inputs, outputs = [[tuple(t.shape) for t in tensors or ()] for tensors in (model.inputs, model.outputs)]
-    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][3] != 3 or None in inputs[0][1:]:
-        raise ConversionError(f"{name}: the input must be 1×H×W×3 with fixed H and W, not {inputs}")
-    if len(outputs) != 1 or len(outputs[0]) != 2:
-        raise ConversionError(f"{name}: the output must be 1×classes, not {outputs}")
+    """Raise ConversionError unless `model` maps one float batch×H×W×3 input to batch×classes."""
+    if not model.built:
+        raise ConversionError(f"{name}: the model is not built; give it an input shape")
+    inputs, output = model.inputs, model.compute_output_shape(model.input_shape)
+    shape = inputs[0].shape
+    if len(inputs) != 1 or len(shape) != 4 or shape[0] not in (None, 1) or shape[3] != 3 or None in shape[1:]:
+        raise ConversionError(f"{name}: the input must be 1×H×W×3 with fixed H and W, not {[i.shape for i in inputs]}")
+    if inputs[0].dtype != "float32":
+        raise ConversionError(f"{name}: the input must be float32, not {inputs[0].dtype}")
+    if not isinstance(output, tuple) or len(output) != 2 or isinstance(output[0], tuple):
+        raise ConversionError(f"{name}: the output must be one tensor, 1×classes")
 
 
 def load_photos(folder, count, size):
@@ -111,13 +116,14 @@ def check_parity(expected, actual, tolerance):
     """Return (largest difference of logits, agreement of the top class); raise ConversionError.
 
     `expected` and `actual` are (n, classes). They disagree when the largest difference exceeds
-    `tolerance` times the range of `expected`.
+    `tolerance` times the range of `expected`, or when a share of over `tolerance` of the photos gets
+    another top class.
     """
     difference = float(np.abs(expected - actual).max())
     agreement = float((expected.argmax(1) == actual.argmax(1)).mean())
     limit = tolerance * float(np.ptp(expected))
     summary = f"largest difference of logits {difference:.3f} (limit {limit:.3f}), same top class {agreement:.1%}"
-    if not difference <= limit:
+    if not difference <= limit or agreement < 1 - tolerance:
         raise ConversionError(f"the TFLite model disagrees with the Keras model: {summary}")
     return difference, agreement
 
@@ -126,10 +132,12 @@ def convert(model, output, quantize="int8", representative=None, tolerance=None)
     """Write `model` as the TFLite file `output`; return (largest difference of logits, agreement).
 
     `representative` is a folder of photos: int8 calibrates on some of them and the result is checked
-    on others. Raise ConversionError, and leave `output` as it was, when a logit differs by more than
-    `tolerance` times the range of all logits; the default depends on `quantize`.
+    on others, where the folder has enough. Raise ConversionError, and leave `output` as it was, when
+    `check_parity` finds that they disagree; the default `tolerance` depends on `quantize`.
     """
     check_shape(model)
+    if not Path(output).name or Path(output).is_dir():
+        raise ConversionError(f"{output}: is a folder; name the file to write")
     if not Path(output).parent.is_dir():
         raise ConversionError(f"{Path(output).parent}: no such folder to write to")
     if representative is None:
@@ -161,11 +169,13 @@ def main():
         help="a folder with photos, to calibrate and to check on (default: %(default)s)",
     )
     parser.add_argument(
-        "--tolerance", type=float, help="the largest difference of logits to accept, as a share of their range"
+        "--tolerance", type=float, help="the difference to accept, as a share of the logits' range and of the photos"
     )
     arguments = vars(parser.parse_args())
     path = arguments.pop("model")
     try:
+        if Path(path).resolve() == Path(arguments["output"]).resolve():
+            raise ConversionError(f"{path}: is the model; write to another file")
         difference, agreement = convert(load_classifier(path), **arguments)
     except (ConversionError, OSError) as error:
         sys.exit(f"convert_model.py: {error}")

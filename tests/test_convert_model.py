@@ -106,15 +106,25 @@ def test_an_interrupted_conversion_leaves_the_old_file(model, output, monkeypatc
     assert os.listdir(output.parent) == [output.name]
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((3, 2)), np.full((3, 2), np.nan), -np.eye(3, 2)])
+@pytest.mark.parametrize("wrong", [np.zeros((3, 2)), np.full((3, 2), np.nan), 9 - np.eye(3, 2)])
 def test_nonsense_is_no_parity(wrong):
     with pytest.raises(ConversionError):
         check_parity(np.eye(3, 2) * 9 + 1, wrong, 0.25)
 
 
+def test_other_top_classes_are_no_parity_however_close_the_logits():
+    expected = np.array([[0, 1, -20]] * 4)
+    with pytest.raises(ConversionError, match=r"same top class 0\.0%"):
+        check_parity(expected, np.array([[1, 0, -20]] * 4), 0.25)
+
+
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((None, None, 3), "input must be"), ((48, 32, 1), "input must be"), ((48, 3), "input must be")],
+    [
+        ((None, None, 3), "input must be 1×H×W×3"),
+        ((48, 32, 1), "input must be 1×H×W×3"),
+        ((48, 3), "input must be 1×H×W×3"),
+    ],
 )
 def test_an_input_of_another_shape_is_refused(shape, words, output):
     model = keras.Sequential(
@@ -127,6 +137,32 @@ def test_an_input_of_another_shape_is_refused(shape, words, output):
 def test_an_output_that_is_no_vector_is_refused(output):
     with pytest.raises(ConversionError, match="output must be"):
         convert(keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3)]), output, "int8", ROOT / "tests/photos")
+
+
+@pytest.mark.parametrize("keywords", [{"batch_size": 2}, {"dtype": "uint8"}], ids=["batch of two", "uint8"])
+def test_a_batch_or_a_type_other_than_the_functions_is_refused(keywords, output):
+    model = keras.Sequential([keras.Input((8, 8, 3), **keywords), layers.Flatten()])
+    with pytest.raises(ConversionError, match="input must be"):
+        convert(model, output, "int8", ROOT / "tests/photos")
+
+
+def test_a_model_without_an_input_shape_is_refused(output):
+    with pytest.raises(ConversionError, match="not built"):
+        convert(keras.Sequential([layers.Flatten()]), output, "int8", ROOT / "tests/photos")
+
+
+def test_outputs_by_name_are_refused(output):
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(ConversionError, match="output must be"):
+        convert(keras.Model(inputs, {"class": layers.Flatten()(inputs)}), output, "int8", ROOT / "tests/photos")
+
+
+def test_the_model_itself_is_not_overwritten(model_file):
+    before = model_file.read_bytes()
+    status, _, errors = run_converter(model_file, model_file, "--representative", ROOT / "tests/photos")
+    assert status == 1
+    assert "write to another file" in errors
+    assert model_file.read_bytes() == before
 
 
 def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path):
@@ -142,6 +178,7 @@ def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path):
         ((model_file, output, "--representative", tmp_path / "none"), "no such folder"),
         ((model_file, output, "--representative", broken), "bad.jpg"),
         ((model_file, tmp_path / "none" / "out.tflite", "--representative", broken.parent), "no such folder"),
+        ((model_file, empty, "--representative", broken), "is a folder"),
     ):
         status, printed, errors = run_converter(*arguments)
         assert (status, printed) == (1, ""), arguments
