@@ -2,21 +2,25 @@
 
 import base64
 import io
+import struct
 import time
+from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
+import numpy as np
 import urllib3
 from PIL import Image, ImageOps
 from urllib3 import exceptions
 
 CONNECT_SECONDS = 3
-DOWNLOAD_SECONDS = 8
+DOWNLOAD_SECONDS = 8  # looked at after each piece of the body that arrives
 MAX_REDIRECTS = 3
 MAX_URL_CHARACTERS = 2048
 MAX_DOWNLOAD_BYTES = 10_000_000
 MAX_INLINE_BYTES = 4_400_000
 MAX_PIXELS = 25_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+DECODE_FAULTS = (OSError, SyntaxError, TypeError, ValueError, struct.error)  # what Pillow raises for bad bytes
 
 # Every code of a caller's fault, with its HTTP status.
 STATUS = {
@@ -45,7 +49,7 @@ STATUS = {
 DOWNLOAD_FAULTS = (
     (exceptions.LocationParseError, "invalid_url", "The address cannot be read as a URL."),
     (exceptions.NameResolutionError, "dns_failed", "The address's host name is unknown."),
-    (exceptions.NewConnectionError, "connect_failed", "The address's server refused the connection."),
+    (exceptions.NewConnectionError, "connect_failed", "The address's server cannot be reached."),
     (exceptions.SSLError, "tls_failed", "The address's server failed the TLS handshake."),
     (exceptions.TimeoutError, "fetch_timeout", "The address's server was too slow to answer."),
     (exceptions.HTTPError, "incomplete_body", "The address's server broke off its answer."),
@@ -86,7 +90,7 @@ def decode_base64(text):
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise input_error("invalid_base64", '"image" is not valid base64.') from None
+        raise input_error("invalid_base64", '"image" must be standard base64 on one line.') from None
 
 
 def download(url):
@@ -101,11 +105,19 @@ def download(url):
             if not location:
                 return read_body(response, deadline)
             response.close()
-            url = urljoin(url, location)
+            url = join_url(url, location)
     except exceptions.HTTPError as error:
         code, message = next(fault[1:] for fault in DOWNLOAD_FAULTS if isinstance(error, fault[0]))
         raise input_error(code, message) from error
     raise input_error("too_many_redirects", f"The address redirects over {MAX_REDIRECTS} times.")
+
+
+def join_url(url, location):
+    """Return the address that a redirect from `url` leads to; raise InputError."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise input_error("invalid_url", "The address redirects to what cannot be read as a URL.") from None
 
 
 def check_url(url):
@@ -145,11 +157,16 @@ def decode(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise input_error("too_many_pixels", f"The photo has over {MAX_PIXELS:,} pixels.") from None
-    except (OSError, SyntaxError, ValueError):
+    except DECODE_FAULTS:
         raise input_error("unsupported_format", f"The photo is none of {', '.join(FORMATS)}.") from None
     if image.width * image.height > MAX_PIXELS:
         raise input_error("too_many_pixels", f"The photo has over {MAX_PIXELS:,} pixels.")
     try:
-        return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+        image.load()
+    except DECODE_FAULTS as error:
         raise input_error("undecodable", "The photo is damaged and cannot be decoded.") from error
+    if image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip, not scale
+        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+    with suppress(*DECODE_FAULTS):  # broken EXIF data do not harm the photo
+        image = ImageOps.exif_transpose(image)
+    return image.convert("RGB")

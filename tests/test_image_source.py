@@ -41,6 +41,12 @@ def test_a_redirect_to_a_file_is_refused(photo_server):
     assert code_of(download, photo_server.url("/file")) == "unsupported_scheme"
 
 
+@pytest.mark.parametrize("location", ["http://[::1", "//[bad"])
+def test_a_redirect_to_what_is_no_address_is_refused(location, photo_server):
+    photo_server.answers["/bad"] = lambda request: request.answer(302, Location=location)
+    assert code_of(download, photo_server.url("/bad")) == "invalid_url"
+
+
 def test_a_status_other_than_200_is_named(photo_server):
     photo_server.answers["/missing"] = lambda request: request.answer(404)
     with pytest.raises(InputError, match="HTTP 404") as caught:
@@ -124,6 +130,16 @@ def test_a_photo_is_decoded_by_its_content(file_format):
 def test_every_colour_mode_becomes_rgb(mode):
     file_format = "JPEG" if mode == "CMYK" else "PNG"
     assert decode(save(Image.new(mode, (8, 8)), file_format)).mode == "RGB"
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped():
+    grey = Image.new("I;16", (8, 8), 128 * 257)
+    assert decode(save(grey, "PNG")).getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_broken_exif_data_do_not_harm_a_photo():
+    photo = save(Image.new("RGB", (5, 5), "navy"), "PNG", exif=b"Exif\0\0MM\0+")
+    assert decode(photo).getpixel((0, 0)) == (0, 0, 128)
 
 
 def test_a_photo_is_turned_upright():
