@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 
 import requests
+from urllib3.exceptions import HTTPError
 
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER / "tests/photos/pants/pants-1.jpg"
 SAVED_ENDPOINT = FOLDER / ".predict-url"
 LOCAL_ENDPOINT = "http://localhost:8080/2015-03-31/functions/function/invocations"
 TIMEOUT_SECONDS = 60
+MAX_INLINE_BYTES = 4_400_000  # as base64 with its JSON, what Lambda takes: 6 MB
 
 
 class PredictError(Exception):
@@ -43,9 +45,12 @@ def make_request(photo):
     if photo.startswith(("http://", "https://")):
         return {"url": photo}
     try:
-        return {"image": base64.b64encode(Path(photo).read_bytes()).decode()}
+        data = Path(photo).read_bytes()
     except OSError as error:
         raise PredictError(f"{photo}: {error.strerror}") from error
+    if len(data) > MAX_INLINE_BYTES:
+        raise PredictError(f"{photo}: over {MAX_INLINE_BYTES:,} bytes; make it smaller, or send its address")
+    return {"image": base64.b64encode(data).decode()}
 
 
 def predict(photo, url):
@@ -55,20 +60,27 @@ def predict(photo, url):
         answer = response.json()
     except requests.exceptions.JSONDecodeError:
         raise PredictError(f"{url} answered HTTP {response.status_code} without JSON") from None
-    except requests.exceptions.RequestException as error:
-        raise PredictError(f"no answer from {url} ({type(error).__name__}); is `make run` running?") from error
-    if not response.ok or not isinstance(answer, dict) or "errorMessage" in answer:
+    except (requests.exceptions.RequestException, HTTPError) as error:
+        hint = "; is `make run` running?" if "localhost" in url or "127.0.0.1" in url else ""
+        raise PredictError(f"no answer from {url} ({type(error).__name__}){hint}") from error
+    if not (response.ok and is_scores(answer)):
         raise PredictError(f"{photo}: {describe_error(answer, response.status_code)}")
     return answer
+
+
+def is_scores(answer):
+    """Tell whether an answer maps class names to numbers."""
+    return isinstance(answer, dict) and answer and all(isinstance(score, float) for score in answer.values())
 
 
 def describe_error(answer, status):
     """Return one line for an error of Lambda's, of the function's or of API Gateway's."""
     answer = answer if isinstance(answer, dict) else {"message": json.dumps(answer)}
     if "errorMessage" in answer:
-        return f"{answer.get('errorType')}: {answer['errorMessage']}"
-    error = answer.get("error", answer)
-    return f"HTTP {status}, {error.get('code', 'error')}: {error.get('message', json.dumps(error))}"
+        return " ".join(f"{answer.get('errorType')}: {answer['errorMessage']}".split())
+    error = answer["error"] if isinstance(answer.get("error"), dict) else answer
+    message = error.get("message", json.dumps(error))
+    return " ".join(f"HTTP {status}, {error.get('code', 'error')}: {message}".split())
 
 
 def main():
@@ -78,6 +90,8 @@ def main():
     for photo in parser.parse_args().photos:
         try:
             scores = predict(photo, endpoint())
+        except KeyboardInterrupt:
+            sys.exit(130)
         except PredictError as error:
             print(f"test.py: {error}", file=sys.stderr)
             failed = True

@@ -84,6 +84,10 @@ def test_files_are_sent_as_base64_and_addresses_as_url(api):
         (200, {"errorType": "too_large", "errorMessage": "Too large."}, "too_large: Too large."),
         (502, "Bad Gateway", "HTTP 502"),
         (200, [1, 2], "[1, 2]"),
+        (200, {}, "{}"),
+        (200, {"message": "Forbidden"}, "Forbidden"),
+        (200, {"error": {"code": "internal", "message": "Two\nlines."}}, "internal: Two lines."),
+        (500, {"error": None}, "null"),
     ],
 )
 def test_an_error_of_the_server_is_one_line_and_a_failure(api, status, answer, words):
@@ -99,6 +103,19 @@ def test_the_other_photos_are_still_asked_after_a_missing_file(api, tmp_path):
     assert status == 1
     assert "no.jpg: No such file" in errors
     assert output.splitlines()[-1] == "pants"
+
+
+def test_a_photo_that_is_too_large_to_send_is_one_line_and_a_failure(api, tmp_path):
+    (tmp_path / "large.jpg").write_bytes(bytes(4_400_001))
+    status, _, errors = run_client(tmp_path / "large.jpg", PREDICT_URL=api.url("/predict"))
+    assert (status, len(errors.splitlines()), api.received) == (1, 1, [])
+    assert "make it smaller" in errors
+
+
+@pytest.mark.parametrize("url", ["no address", "http://a\u00e9..b/", "ftp://example.com"])
+def test_an_endpoint_that_is_none_is_one_line_and_a_failure(url):
+    status, output, errors = run_client(PREDICT_URL=url)
+    assert (status, output, len(errors.splitlines())) == (1, "", 1)
 
 
 def test_no_server_is_one_line_and_a_failure():
