@@ -1,6 +1,6 @@
 # The README's commands. PYTHON chooses the interpreter, PORT where `make run` listens.
 PYTHON ?= python3
-PORT ?= 8080
+export PORT ?= 8080
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
@@ -11,13 +11,13 @@ INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --requir
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-run: emulator .venv/installed ## serve the function on localhost:8080, in AWS's emulator
-	@PORT=$(PORT) .venv/bin/python web/serve.py
+run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080, in AWS's emulator
+	@.venv/bin/python web/serve.py
 
-test: emulator tensorflow .venv/installed .venv-dev/installed $(OTHERS:%=.venv-%/installed) ## run every test that needs neither Docker nor AWS
+test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor AWS
 	.venv-dev/bin/python -m pytest tests
 
-lint: tensorflow .venv-dev/installed ## check style and format
+lint: tensorflow .venv-dev/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/shellcheck .ci/run requirements/lock.sh
@@ -27,7 +27,8 @@ lock: ## resolve requirements/*.in again; needs uv
 
 # One line where this machine cannot run the function or the tests, before anything is installed.
 python:
-	@case "$(VERSION)" in 3.9 | 3.1[0-4]) ;; *) \
+	@case "$(VERSION)" in 3.9 | 3.1[0-4]) ;; "") \
+		echo "$(PYTHON) cannot be run; Python 3.9 to 3.14 is needed, such as: make run PYTHON=python3.13" >&2; exit 1 ;; *) \
 		echo "$(PYTHON) is '$(VERSION)'; Python 3.9 to 3.14 is needed, such as: make run PYTHON=python3.13" >&2; exit 1 ;; esac
 
 emulator: python
@@ -38,17 +39,20 @@ tensorflow: python
 	@case "$(VERSION)" in 3.14) \
 		echo "TensorFlow has no release for Python $(VERSION) yet; use another, such as: make test PYTHON=python3.13" >&2; exit 1 ;; esac
 
-.venv/installed: requirements/python$(VERSION).txt requirements/local.txt requirements/emulator.txt
+.venv/installed-$(VERSION): requirements/python$(VERSION).txt requirements/local.txt requirements/emulator.txt
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python $(INSTALL) $(^:%=-r %)
 	@touch $@
 
-.venv-dev/installed: requirements/dev.txt
+.venv-dev/installed-$(VERSION): requirements/dev.txt
 	$(PYTHON) -m venv --clear .venv-dev
 	.venv-dev/bin/python $(INSTALL) $(^:%=-r %)
 	@touch $@
 
-.venv-%/installed: requirements/python%.txt requirements/local.txt requirements/emulator.txt
-	python$* -m venv --clear .venv-$*
-	.venv-$*/bin/python $(INSTALL) $(^:%=-r %)
-	@touch $@
+define ENVIRONMENT
+.venv-$(1)/installed-$(1): requirements/python$(1).txt requirements/local.txt requirements/emulator.txt
+	python$(1) -m venv --clear .venv-$(1)
+	.venv-$(1)/bin/python $$(INSTALL) $$(^:%=-r %)
+	@touch $$@
+endef
+$(foreach v,$(OTHERS),$(eval $(call ENVIRONMENT,$(v))))

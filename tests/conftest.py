@@ -42,7 +42,7 @@ def trousers():
 def python_of(version):
     """Return the interpreter of a version's environment; skip where this machine lacks that Python."""
     folder = ROOT / (".venv" if version == RUNNING_VERSION else f".venv-{version}")
-    if not (folder / "installed").exists():
+    if not (folder / f"installed-{version}").exists():
         missing = f"Python {version} is not on this machine"
         if REQUIRED_PYTHONS:
             pytest.fail(missing)

@@ -48,6 +48,23 @@ def test_make_run_serves_on_loopback_until_ctrl_c_and_leaves_no_process(tmp_path
         assert "Traceback" not in log.read()
 
 
+def test_signals_of_two_kinds_at_once_leave_no_process(tmp_path):
+    with (tmp_path / "log").open("w+") as log, serving(["make", "run"], free_port(), log) as (process, _):
+        family = psutil.Process(process.pid).children(recursive=True)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.killpg(process.pid, number)
+        process.wait()
+        assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+def test_ending_make_alone_leaves_no_process(tmp_path):
+    with (tmp_path / "log").open("w+") as log, serving(["make", "run"], free_port(), log) as (process, _):
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait()
+        assert not psutil.wait_procs(family, timeout=10)[1]
+
+
 def test_a_busy_port_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as busy:
         status, _, errors = make("run", PORT=str(busy.getsockname()[1]))
@@ -56,7 +73,7 @@ def test_a_busy_port_is_one_line():
     assert "PORT=9000 make run" in errors[0]
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http"])
+@pytest.mark.parametrize("port", ["0", "65536", "http", "²", "80 80"])
 def test_a_port_that_is_none_is_one_line(port):
     status, _, errors = make("run", PORT=port)
     assert status != 0
@@ -76,6 +93,7 @@ def test_a_python_without_locked_requirements_is_one_line(version, script):
 def test_a_missing_python_is_one_line():
     status, output, errors = make("run", "PYTHON=no-such-python")
     assert (status != 0, output, len(errors)) == (True, "", 1)
+    assert "no-such-python cannot be run" in errors[0]
 
 
 def test_a_machine_without_an_emulator_is_told_of_docker(script):

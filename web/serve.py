@@ -33,7 +33,7 @@ def find_emulator():
 
 def read_port(text):
     """Return the port number in `text`; exit with one line when it is none."""
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
         sys.exit(f"serve.py: PORT must be a number from 1 to 65535, not {text!r}.")
     return int(text)
 
@@ -75,10 +75,15 @@ def wait_until_open(port, emulator):
     sys.exit("serve.py: the emulator did not start; its last lines above say why.")
 
 
+def leave(number, frame):
+    """Exit on the first signal; further ones cannot cut short what `stop` does."""
+    for other in STOP_SIGNALS:
+        signal.signal(other, lambda *_: None)
+    sys.exit(128 + number)
+
+
 def stop(emulator):
-    """End the emulator, which ends the function that it started; further signals cannot cut this short."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """End the emulator, which ends the function that it started."""
     emulator.terminate()
     try:
         emulator.wait(timeout=STOP_SECONDS)
@@ -90,7 +95,7 @@ def main():
     port = read_port(os.environ.get("PORT", "8080"))
     check_port(port)
     for number in STOP_SIGNALS:
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        signal.signal(number, leave)
     url = f"http://localhost:{port}{PATH}"
     emulator = start_emulator(port)
     try:
