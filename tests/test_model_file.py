@@ -1,6 +1,7 @@
 """What the model file says of itself."""
 
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import ROOT
 from tensorflow.lite.python import schema_py_generated as schema
@@ -18,28 +19,33 @@ def test_the_model_maps_a_photo_to_ten_logits():
     assert (logits["shape"].tolist(), logits["dtype"]) == ([1, len(CLASSES)], np.float32)
 
 
-def test_the_model_asks_for_no_newer_runtime_than_the_oldest_that_is_bundled():
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(MODEL.read_bytes()))
+@pytest.fixture(scope="module")
+def model():
+    """The flatbuffer as an object."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(MODEL.read_bytes()))
+
+
+def test_the_model_asks_for_no_newer_runtime_than_the_oldest_that_is_bundled(model):
     (metadata,) = [m for m in model.metadata if m.name == b"min_runtime_version"]
     text = bytes(model.buffers[metadata.buffer].data).rstrip(b"\0").decode()
     assert tuple(map(int, text.split("."))) <= OLDEST_RUNTIME
 
 
-def test_the_dense_layers_are_quantized_per_tensor():
-    """Per channel they are FULLY_CONNECTED version 12, which tflite-runtime 2.7 answers with zeros."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(MODEL.read_bytes()))
+def operators(model, builtin):
+    """Return the model's only graph, its operators of one builtin kind, and their versions."""
     (graph,) = model.subgraphs
-    code = schema.BuiltinOperator.FULLY_CONNECTED
-    dense = [o for o in graph.operators if model.operatorCodes[o.opcodeIndex].builtinCode == code]
-    assert dense
-    assert all(model.operatorCodes[o.opcodeIndex].version < 12 for o in dense)
+    found = [o for o in graph.operators if model.operatorCodes[o.opcodeIndex].builtinCode == builtin]
+    assert found
+    return graph, found, [model.operatorCodes[o.opcodeIndex].version for o in found]
+
+
+def test_the_dense_layers_are_quantized_per_tensor(model):
+    """Per channel they are FULLY_CONNECTED version 12, which tflite-runtime 2.7 answers with zeros."""
+    graph, dense, versions = operators(model, schema.BuiltinOperator.FULLY_CONNECTED)
+    assert max(versions) < 12
     assert all(len(graph.tensors[o.inputs[1]].quantization.scale) == 1 for o in dense)
 
 
-def test_convolutions_compute_in_int8():
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(MODEL.read_bytes()))
-    (graph,) = model.subgraphs
-    code = schema.BuiltinOperator.CONV_2D
-    convolutions = [o for o in graph.operators if model.operatorCodes[o.opcodeIndex].builtinCode == code]
-    assert convolutions
+def test_convolutions_compute_in_int8(model):
+    graph, convolutions, _ = operators(model, schema.BuiltinOperator.CONV_2D)
     assert {graph.tensors[o.inputs[0]].type for o in convolutions} == {schema.TensorType.INT8}
