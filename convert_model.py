@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras_image_helper import create_preprocessor
 from tqdm import tqdm
 
-from image_source import InputError, decode
+from image_source import FORMATS, InputError, decode
 from interpreter import load_model
 
 QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
@@ -33,7 +33,7 @@ CHECK_PHOTOS = 50
 # What is still the same answer: the share of their range that logits may differ by, and the share of
 # photos that may get another top class.
 TOLERANCE = {"int8": 0.25, "dynamic": 0.25, "float16": 0.02, "none": 0.001}
-PHOTO_SUFFIXES = {f".{name.lower()}" for name in ("JPG", "JPEG", "PNG", "WEBP", "GIF", "BMP")}
+PHOTO_SUFFIXES = {".jpg", *(f".{name.lower()}" for name in FORMATS)}
 
 
 class ConversionError(Exception):
@@ -41,29 +41,27 @@ class ConversionError(Exception):
 
 
 def load_classifier(path):
-    """Return the Keras model in `path`; raise ConversionError unless it maps 1×H×W×3 to 1×classes."""
+    """Return the Keras model in `path`; raise ConversionError when it cannot be loaded."""
     if not Path(path).is_file():
         raise ConversionError(f"{path}: no such file")
     try:
-        model = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise ConversionError(f"{path}: not a Keras model that can be loaded") from error
-    check_shape(model, path)
-    return model
 
 
-def check_shape(model, name="model"):
+def check_shape(model):
     """Raise ConversionError unless `model` maps one float batch×H×W×3 input to batch×classes."""
     if not model.built:
-        raise ConversionError(f"{name}: the model is not built; give it an input shape")
+        raise ConversionError("the model is not built; give it an input shape")
     inputs, output = model.inputs, model.compute_output_shape(model.input_shape)
     shape = inputs[0].shape
     if len(inputs) != 1 or len(shape) != 4 or shape[0] not in (None, 1) or shape[3] != 3 or None in shape[1:]:
-        raise ConversionError(f"{name}: the input must be 1×H×W×3 with fixed H and W, not {[i.shape for i in inputs]}")
+        raise ConversionError(f"the model's input must be 1×H×W×3 with fixed H and W, not {[i.shape for i in inputs]}")
     if inputs[0].dtype != "float32":
-        raise ConversionError(f"{name}: the input must be float32, not {inputs[0].dtype}")
+        raise ConversionError(f"the model's input must be float32, not {inputs[0].dtype}")
     if not isinstance(output, tuple) or len(output) != 2 or isinstance(output[0], tuple):
-        raise ConversionError(f"{name}: the output must be one tensor, 1×classes")
+        raise ConversionError("the model's output must be one tensor, 1×classes")
 
 
 def load_photos(folder, count, size):
