@@ -3,7 +3,6 @@
 import base64
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -48,13 +47,6 @@ def python_of(version):
             pytest.fail(missing)
         pytest.skip(missing)
     return folder / "bin/python"
-
-
-def free_port():
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class PhotoServer(ThreadingHTTPServer):

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, TROUSERS, free_port
+from conftest import ROOT, TROUSERS
 
 import test as client
+from web.serve import free_port
 
 SCORES = {"hat": -1.5, "pants": 8.25}
 

@@ -5,11 +5,11 @@ import socket
 import time
 
 import pytest
-from conftest import free_port
 from PIL import Image
 
 import image_source
 from image_source import InputError, decode, download, read_photo
+from web.serve import free_port
 
 
 def code_of(function, *arguments):

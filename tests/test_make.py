@@ -7,7 +7,9 @@ import subprocess
 
 import psutil
 import pytest
-from conftest import ROOT, free_port, serving
+from conftest import ROOT, serving
+
+from web.serve import free_port
 
 
 def make(*arguments, **environ):

@@ -15,13 +15,13 @@ from conftest import (
     RUNNING_VERSION,
     TROUSERS,
     encode,
-    free_port,
     python_of,
     serving,
 )
 
 from convert_model import TOLERANCE, check_parity
 from lambda_function import CLASSES
+from web.serve import free_port
 
 KERAS_LOGITS = json.loads((ROOT / "tests/keras_logits.json").read_text())
 
