@@ -1,12 +1,16 @@
 """The training notebook runs, and was committed as it ran."""
 
 import ast
+import hashlib
+import json
 import os
+import re
 
 import nbformat
 import pytest
 from conftest import PHOTOS, ROOT
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from lambda_function import CLASSES
 
@@ -17,20 +21,69 @@ def code_cells():
     return [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
 
 
-def test_every_cell_runs_on_the_photos_of_the_repository(tmp_path, monkeypatch):
-    for split in ("train", "validation", "test"):
-        (tmp_path / split).symlink_to(ROOT / "tests/photos")
-    monkeypatch.setenv("CLOTHING_DATASET", str(tmp_path))
-    monkeypatch.setenv("OUTPUT_FOLDER", str(tmp_path))
-    monkeypatch.setenv("EPOCHS", "1")
-    # After one epoch on twenty photos the logits differ less than int8 can show.
-    monkeypatch.setenv("TOLERANCE", "10")
-    monkeypatch.setenv("XCEPTION_WEIGHTS", os.environ.get("XCEPTION_WEIGHTS", "none"))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+INTERRUPT = """
+whole_epoch = train_epoch
+
+
+def train_epoch(model, cycle, epoch):
+    if epoch == 1:
+        raise KeyboardInterrupt
+    return whole_epoch(model, cycle, epoch)
+"""
+
+
+def execute(notebook):
     NotebookClient(notebook, timeout=None, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
-    assert (tmp_path / "clothing_model.tflite").stat().st_size > 20e6
-    assert (tmp_path / "build/clothing_model.keras").exists()
-    assert len((tmp_path / "tests/keras_logits.json").read_text().splitlines()) == len(PHOTOS) + 2
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """The folder that a whole, quick run wrote, after one that was interrupted in its second epoch."""
+    folder = tmp_path_factory.mktemp("output")
+    for photo in PHOTOS:
+        for split in ("train",) if photo.stem.endswith("1") else ("validation", "test"):
+            (folder / split / photo.parent.name).mkdir(parents=True, exist_ok=True)
+            (folder / split / photo.parent.name / photo.name).symlink_to(photo)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOTHING_DATASET", str(folder))
+        patch.setenv("OUTPUT_FOLDER", str(folder))
+        patch.setenv("EPOCHS", "2")
+        patch.setenv("FULL", "1")
+        # After two epochs on ten photos the logits differ less than int8 can show.
+        patch.setenv("TOLERANCE", "10")
+        patch.setenv("XCEPTION_WEIGHTS", os.environ.get("XCEPTION_WEIGHTS", "none"))
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        definition = [i for i, cell in enumerate(notebook.cells) if "def train_epoch(" in cell.source]
+        notebook.cells.insert(definition[0] + 1, nbformat.v4.new_code_cell(INTERRUPT))
+        with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
+            execute(notebook)
+        (finished,) = folder.glob("build/training/*/cycle-1/epochs.json")
+        finished.with_name("interrupted.json").write_text(finished.read_text())
+        execute(nbformat.read(NOTEBOOK, as_version=4))
+    return folder
+
+
+def test_every_cell_runs_on_the_photos_of_the_repository(output):
+    assert (output / "clothing_model.tflite").stat().st_size > 20e6
+    assert (output / "build/clothing_model.keras").exists()
+    assert len((output / "tests/keras_logits.json").read_text().splitlines()) == len(PHOTOS) + 2
+
+
+def test_an_interrupted_run_resumes_after_its_last_finished_epoch(output):
+    (folder,) = output.glob("build/training/*/cycle-1")
+    before = json.loads((folder / "interrupted.json").read_text())
+    epochs = json.loads((folder / "epochs.json").read_text())
+    assert (len(before), len(epochs)) == (1, 2)
+    assert epochs[:1] == before
+    assert [path.name for path in folder.glob("*.h5")] == ["epoch-2.weights.h5"]
+
+
+def test_the_metrics_are_of_the_model_that_was_written(output):
+    metrics = json.loads((output / "metrics.json").read_text())
+    committed = json.loads((ROOT / "metrics.json").read_text())
+    assert metrics["sha256"] == hashlib.sha256((output / "clothing_model.tflite").read_bytes()).hexdigest()
+    assert metrics["photos"] == {"train": 10, "validation": 10, "test": 10}
+    assert metrics.keys() == committed.keys()
 
 
 def test_it_was_committed_as_executed_from_top_to_bottom():
@@ -48,6 +101,15 @@ def test_it_trains_on_the_classes_that_the_function_answers_with():
                 assert ast.literal_eval(node.value) == CLASSES
                 return
     pytest.fail("the notebook assigns no CLASSES")
+
+
+def test_the_numbers_in_its_prose_are_in_its_outputs():
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    printed = "\n".join(output.get("text", "") for cell in code_cells() for output in cell.outputs)
+    numbers = set(re.findall(r"\b\d\.\d{3,}\b|\b\d+\.\d %|\b\d[\d.]* MB", prose))
+    assert numbers
+    assert {number for number in numbers if number.replace(" %", "%") not in printed} == set()
 
 
 def test_cells_are_short():
