@@ -39,20 +39,14 @@ tensorflow: python
 	@case "$(VERSION)" in 3.14) \
 		echo "TensorFlow has no release for Python $(VERSION) yet; use another, such as: make test PYTHON=python3.13" >&2; exit 1 ;; esac
 
-.venv/installed-$(VERSION): requirements/python$(VERSION).txt requirements/local.txt requirements/emulator.txt
-	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python $(INSTALL) $(^:%=-r %)
-	@touch $@
-
-.venv-dev/installed-$(VERSION): requirements/dev.txt
-	$(PYTHON) -m venv --clear .venv-dev
-	.venv-dev/bin/python $(INSTALL) $(^:%=-r %)
-	@touch $@
-
+# An environment from its locked packages: folder, Python version, interpreter, lock files.
 define ENVIRONMENT
-.venv-$(1)/installed-$(1): requirements/python$(1).txt requirements/local.txt requirements/emulator.txt
-	python$(1) -m venv --clear .venv-$(1)
-	.venv-$(1)/bin/python $$(INSTALL) $$(^:%=-r %)
+$(1)/installed-$(2): $(4)
+	$(3) -m venv --clear $(1)
+	$(1)/bin/python $$(INSTALL) $$(^:%=-r %)
 	@touch $$@
 endef
-$(foreach v,$(OTHERS),$(eval $(call ENVIRONMENT,$(v))))
+FUNCTION = requirements/python$(1).txt requirements/local.txt requirements/emulator.txt
+$(eval $(call ENVIRONMENT,.venv,$(VERSION),$(PYTHON),$(call FUNCTION,$(VERSION))))
+$(eval $(call ENVIRONMENT,.venv-dev,$(VERSION),$(PYTHON),requirements/dev.txt))
+$(foreach v,$(OTHERS),$(eval $(call ENVIRONMENT,.venv-$(v),$(v),python$(v),$(call FUNCTION,$(v)))))
