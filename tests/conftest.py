@@ -10,11 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = sorted((ROOT / "tests/photos").glob("*/*.jpg"))
 TROUSERS = ROOT / "tests/photos/pants/pants-1.jpg"
+NOTEBOOK = ROOT / "notebooks/train_and_convert.ipynb"
 LOCKS = (ROOT / "requirements").glob("python*.txt")
 LOCKED_PYTHONS = sorted((lock.stem[len("python") :] for lock in LOCKS), key=lambda version: (len(version), version))
 REQUIRED_PYTHONS = os.environ.get("REQUIRED_PYTHONS", "").split()
@@ -30,6 +32,17 @@ def encode(data):
 # `make test` hands its own flags to the make that a test runs.
 for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
     del os.environ[name]
+
+
+def code_cells():
+    """Return the code cells of the committed training notebook."""
+    return [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(scope="session")
+def printed():
+    """What the committed training notebook printed."""
+    return "\n".join(output.get("text", "") for cell in code_cells() for output in cell.outputs)
 
 
 @pytest.fixture

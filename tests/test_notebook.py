@@ -8,18 +8,11 @@ import re
 
 import nbformat
 import pytest
-from conftest import PHOTOS, ROOT
+from conftest import NOTEBOOK, PHOTOS, ROOT, code_cells
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from lambda_function import CLASSES
-
-NOTEBOOK = ROOT / "notebooks/train_and_convert.ipynb"
-
-
-def code_cells():
-    return [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
-
 
 INTERRUPT = """
 whole_epoch = train_epoch
@@ -103,10 +96,9 @@ def test_it_trains_on_the_classes_that_the_function_answers_with():
     pytest.fail("the notebook assigns no CLASSES")
 
 
-def test_the_numbers_in_its_prose_are_in_its_outputs():
+def test_the_numbers_in_its_prose_are_in_its_outputs(printed):
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    printed = "\n".join(output.get("text", "") for cell in code_cells() for output in cell.outputs)
     numbers = set(re.findall(r"\b\d\.\d{3,}\b|\b\d+\.\d %|\b\d[\d.]* MB", prose))
     assert numbers
     assert {number for number in numbers if number.replace(" %", "%") not in printed} == set()
