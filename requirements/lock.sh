@@ -8,6 +8,9 @@ set -Eeuo pipefail
 readonly OLD_GLIBC=x86_64-manylinux_2_17
 readonly NEW_GLIBC=x86_64-manylinux_2_34
 
+# What LiteRT asks for and its interpreter never imports.
+readonly UNUSED=(backports-strenum flatbuffers ml-dtypes protobuf tqdm typing-extensions)
+
 cd "$(dirname "$0")"
 
 lock() {
@@ -19,7 +22,7 @@ lock_inference() {
   shift
   for version in "$@"; do
     lock inference.in --python-version "$version" --python-platform "$platform" \
-      --only-binary :all: --output-file "python${version}.txt" "${UPGRADE[@]}"
+      --only-binary :all: "${UNUSED[@]/#/--no-emit-package=}" --output-file "python${version}.txt" "${UPGRADE[@]}"
   done
 }
 
