@@ -5,6 +5,7 @@ python convert_model.py MODEL.keras clothing_model.tflite --quantize int8 --repr
 
 import argparse
 import contextlib
+import copy
 import io
 import os
 import random
@@ -19,6 +20,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras_image_helper import create_preprocessor
+from tensorflow.lite.python.schema_py_generated import ActivationFunctionType, BuiltinOperator
+from tensorflow.lite.tools import flatbuffer_utils
 from tqdm import tqdm
 
 from image_source import FORMATS, InputError, decode
@@ -101,7 +104,30 @@ def to_tflite(model, quantize="int8", photos=None):
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return converter.convert()
+        flatbuffer = converter.convert()
+    return fuse_relu_into_add(flatbuffer) if quantize == "int8" else flatbuffer
+
+
+def fuse_relu_into_add(flatbuffer):
+    """Return a TFLite flatbuffer in which every RELU of a sum is an ADD with a RELU inside.
+
+    XNNPACK runs no RELU on int8, and TFLite's own took 44 % of Xception's time. Where the sum is needed
+    without RELU as well, adding twice is still cheaper.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(flatbuffer)
+    builtin = {index: code.builtinCode for index, code in enumerate(model.operatorCodes)}
+    operators = model.subgraphs[0].operators
+    sums = {add.outputs[0]: add for add in operators if builtin[add.opcodeIndex] == BuiltinOperator.ADD}
+    for operator in operators:
+        add = sums.get(operator.inputs[0])
+        if builtin[operator.opcodeIndex] != BuiltinOperator.RELU or add is None:
+            continue
+        if add.builtinOptions.fusedActivationFunction != ActivationFunctionType.NONE:
+            continue
+        operator.opcodeIndex, operator.inputs = add.opcodeIndex, add.inputs
+        operator.builtinOptionsType, operator.builtinOptions = add.builtinOptionsType, copy.copy(add.builtinOptions)
+        operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def tflite_logits(path, photos):

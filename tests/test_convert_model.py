@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from conftest import PHOTOS, ROOT
 from keras import layers
+from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+from tensorflow.lite.tools import flatbuffer_utils
 
 import convert_model
 from convert_model import ConversionError, check_parity, convert
@@ -55,6 +57,19 @@ def run_converter(*arguments):
     command = [sys.executable, ROOT / "convert_model.py", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout, result.stderr
+
+
+def test_int8_has_no_relu_of_a_sum_and_answers_the_same(output):
+    inputs = keras.Input((8, 8, 3))
+    left, right = (layers.Conv2D(4, 3, padding="same")(inputs) for _ in range(2))
+    total = layers.Add()([left, right])
+    both = layers.Concatenate()([total, layers.ReLU()(total), layers.ReLU()(left)])
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(both)))
+    convert(model, output, "int8", ROOT / "tests/photos")
+    (graph,) = (flatbuffer := flatbuffer_utils.read_model(output)).subgraphs
+    kinds = [flatbuffer.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
+    assert kinds.count(BuiltinOperator.ADD) == 2
+    assert kinds.count(BuiltinOperator.RELU) == 1
 
 
 @pytest.mark.parametrize("quantize", convert_model.QUANTIZATIONS)

@@ -49,3 +49,10 @@ def test_the_dense_layers_are_quantized_per_tensor(model):
 def test_convolutions_compute_in_int8(model):
     graph, convolutions, _ = operators(model, schema.BuiltinOperator.CONV_2D)
     assert {graph.tensors[o.inputs[0]].type for o in convolutions} == {schema.TensorType.INT8}
+
+
+def test_every_relu_is_inside_another_operator(model):
+    """XNNPACK runs no RELU on int8 by itself; convert_model.py moves those of sums into the addition."""
+    kinds = {model.operatorCodes[operator.opcodeIndex].builtinCode for operator in model.subgraphs[0].operators}
+    assert schema.BuiltinOperator.ADD in kinds
+    assert schema.BuiltinOperator.RELU not in kinds
