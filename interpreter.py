@@ -8,17 +8,28 @@ try:
 except ImportError:
     import tflite_runtime.interpreter as tflite
 
+MB_PER_CORE = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+
+
+def thread_count():
+    """Return one thread for each whole processor core: Lambda sells cores by memory, and hides how many."""
+    megabytes = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    cores = os.cpu_count()
+    return max(1, min(cores, int(megabytes) // MB_PER_CORE)) if megabytes else cores
+
 
 def load_model(path):
     """Return `predict`: float32 (1, H, W, 3) in [-1, 1] to float32 (1, classes) logits.
 
     Raise ValueError when `path` is no model that this runtime can run.
     """
-    num_threads = os.cpu_count()
+    num_threads = thread_count()
     interpreter = tflite.Interpreter(
         path, experimental_delegates=xnnpack_delegates(num_threads), num_threads=num_threads
     )
     interpreter.allocate_tensors()
+    if not any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details()):
+        print("XNNPACK cannot run here: answers stay right, but an int8 model takes seconds")
     input_index = interpreter.get_input_details()[0]["index"]
     output_index = interpreter.get_output_details()[0]["index"]
 
@@ -35,10 +46,10 @@ def xnnpack_delegates(num_threads):
     if tflite.__name__.startswith("ai_edge_litert"):
         return None
     try:
-        return [XNNPackDelegate(num_threads)]
-    except AttributeError as error:
-        print(f"XNNPACK is not in this TFLite runtime, int8 will be slow: {error}")
+        delegate = XNNPackDelegate(num_threads)
+    except (AttributeError, OSError):
         return None
+    return [delegate] if delegate.pointer else None
 
 
 class XNNPackOptions(ctypes.Structure):
