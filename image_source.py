@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import urllib3
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, WebPImagePlugin  # noqa: F401
 from urllib3 import exceptions
 
 CONNECT_SECONDS = 3
@@ -54,6 +54,9 @@ DOWNLOAD_FAULTS = (
     (exceptions.TimeoutError, "fetch_timeout", "The address's server was too slow to answer."),
     (exceptions.HTTPError, "incomplete_body", "The address's server broke off its answer."),
 )
+
+# With WebP, above, all FORMATS: loaded at start and not with the first photo.
+Image.preinit()
 
 http = urllib3.PoolManager(
     headers={"Accept": "image/*", "User-Agent": "clothing-classifier"},

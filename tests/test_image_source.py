@@ -2,9 +2,12 @@
 
 import io
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 import image_source
@@ -24,6 +27,19 @@ def save(image, file_format, **options):
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("file_format", image_source.FORMATS)
+def test_every_format_is_loaded_before_the_first_photo(file_format, tmp_path):
+    photo = tmp_path / "photo"
+    photo.write_bytes(save(Image.new("RGB", (8, 8)), file_format))
+    code = """
+import sys, image_source
+before = set(sys.modules)
+image_source.decode(open(sys.argv[1], "rb").read())
+sys.exit(len([name for name in set(sys.modules) - before if name.endswith("ImagePlugin")]))
+"""
+    subprocess.run([sys.executable, "-c", code, photo], cwd=ROOT, check=True)
 
 
 def test_a_redirect_is_followed(photo_server):
