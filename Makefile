@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test lint lock python emulator tensorflow
+.PHONY: help run test test-container lint lock python emulator tensorflow docker
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,12 +15,15 @@ run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080
 	@.venv/bin/python web/serve.py
 
 test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor AWS
-	.venv-dev/bin/python -m pytest tests
+	.venv-dev/bin/python -m pytest tests --ignore tests/container
+
+test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
+	.venv-dev/bin/python -m pytest tests/container
 
 lint: tensorflow .venv-dev/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
-	.venv-dev/bin/shellcheck .ci/run requirements/lock.sh
+	.venv-dev/bin/shellcheck .ci/run requirements/lock.sh tests/container/base_image.sh tests/container/stand_in/*.sh
 
 lock: ## resolve requirements/*.in again; needs uv
 	requirements/lock.sh
@@ -38,6 +41,9 @@ emulator: python
 tensorflow: python
 	@case "$(VERSION)" in 3.14) \
 		echo "TensorFlow has no release for Python $(VERSION) yet; use another, such as: make test PYTHON=python3.13" >&2; exit 1 ;; esac
+
+docker:
+	@docker info >/dev/null 2>&1 || { echo "No Docker Engine answers here; install and start one" >&2; exit 1; }
 
 # An environment from its locked packages: folder, Python version, interpreter, lock files.
 define ENVIRONMENT

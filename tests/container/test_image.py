@@ -1,0 +1,192 @@
+"""The Lambda image, built and run by a real Docker Engine, for the Python versions that the README names."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import PHOTOS, ROOT, TROUSERS, encode
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from lambda_function import CLASSES
+from test import LOCAL_ENDPOINT
+from web.serve import free_port
+
+HERE = Path(__file__).parent
+VERSIONS = ("3.8", "3.13")
+MAX_BYTES = 130_000_000
+# A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
+AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", "--memory=512m", "--memory-swap=512m"]
+AS_ON_LAMBDA += ["--ulimit=nofile=1024:1024", "--pids-limit=1024"]
+GOOD = {"image": encode(TROUSERS.read_bytes())}
+BAD = [
+    {},
+    [],
+    {"image": "?"},
+    {"image": encode(b"no photo")},
+    {"image": encode(TROUSERS.read_bytes()[:5000])},
+    {"url": "file:///etc/passwd"},
+    {"url": "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next"},
+    {"body": "{", "requestContext": {}},
+]
+
+
+def docker(*arguments):
+    """Run one docker command and return what it printed; its errors go to this process's stderr."""
+    return subprocess.run(["docker", *arguments], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def version(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def base(version):
+    """The image to build on: AWS's, or the stand-in where it cannot be pulled."""
+    name = subprocess.check_output([HERE / "base_image.sh", version], text=True).split()[-1]
+    print(f"Python {version} is built on {name}")
+    return name
+
+
+@pytest.fixture(scope="session")
+def image(version, base):
+    """The image of the working tree."""
+    name = f"clothing-classifier:{version}"
+    docker("build", "--build-arg", f"PYTHON_VERSION={version}", "--build-arg", f"BASE={base}", "--tag", name, ROOT)
+    return name
+
+
+class Container:
+    """A running container of the function."""
+
+    def __init__(self, name, port):
+        self.name = name
+        self.url = LOCAL_ENDPOINT.replace("8080", str(port))
+
+    def wait(self):
+        """Return once the emulator answers; Docker opens the port before the emulator listens."""
+        session = requests.Session()
+        retries = Retry(connect=100, read=100, total=100, backoff_factor=0.1, backoff_max=0.1)
+        session.mount("http://", HTTPAdapter(max_retries=retries))
+        session.get(self.url)
+
+    def answer(self, event):
+        return requests.post(self.url, json=event, timeout=60).json()
+
+    def logs(self):
+        return subprocess.check_output(["docker", "logs", self.name], stderr=subprocess.STDOUT, text=True)
+
+    def memory(self):
+        """Return the resident bytes of the process that runs the handler."""
+        lines = docker("top", self.name, "-o", "pid,rss,args").splitlines()
+        (resident,) = [line.split()[1] for line in lines if "awslambdaric" in line and "aws-lambda-rie" not in line]
+        return int(resident) * 1024
+
+
+@contextmanager
+def running(image, *options, port=None):
+    """Run the image until the block ends; yield its Container once the emulator answers."""
+    port = port or free_port()
+    name = docker("run", "--detach", "--publish", f"{port}:8080", *options, image)
+    try:
+        container = Container(name, port)
+        container.wait()
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+@pytest.fixture
+def container(image):
+    with running(image, *AS_ON_LAMBDA) as container:
+        yield container
+
+
+def test_the_client_gets_scores_from_port_8080(image):
+    with running(image, port=8080):
+        environ = {name: os.environ[name] for name in os.environ if name not in ("PREDICT_URL", "API_NUMBER")}
+        lines = subprocess.check_output([sys.executable, ROOT / "test.py"], env=environ, text=True).splitlines()
+    scores = json.loads("\n".join(lines[:-1]))
+    assert list(scores) == CLASSES
+    assert lines[-1] == max(scores, key=scores.get) == "pants"
+
+
+def test_it_is_small(version, base, image):
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    size -= int(docker("image", "inspect", "--format", "{{.Size}}", base))
+    print(f"Python {version}: {size / 1e6:.1f} MB without the base")
+    assert 30_000_000 < size <= MAX_BYTES
+
+
+def test_it_holds_the_model_the_code_and_the_locked_packages(version, image):
+    code = """
+import importlib.metadata, json, os
+packages = {d.metadata["Name"].replace("_", "-"): d for d in importlib.metadata.distributions(path=["."])}
+files = {file.parts[0] for package in packages.values() for file in package.files}
+print(json.dumps([sorted(packages), sorted(set(os.listdir(".")) - files)]))
+"""
+    packages, others = json.loads(docker("run", "--rm", "--entrypoint", "python3", image, "-c", code))
+    lock = (ROOT / f"requirements/python{version}.txt").read_text()
+    assert packages == sorted(line.split("==")[0] for line in lock.splitlines() if "==" in line)
+    code = ["__pycache__", "clothing_model.tflite", "image_source.py", "interpreter.py", "lambda_function.py"]
+    assert others == code
+
+
+def test_a_cold_start_compiles_nothing(image):
+    command = ["docker", "run", "--rm", "--entrypoint", "python3", image, "-v", "-c", "import lambda_function"]
+    imports = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    files = [line.split()[-1] for line in imports if line.startswith("# code object from") and "/var/task" in line]
+    assert files
+    assert [file for file in files if not file.strip("'").endswith(".pyc")] == []
+
+
+def test_it_runs_as_lambda_runs_it(container):
+    for photo in PHOTOS:
+        assert list(container.answer({"image": encode(photo.read_bytes())})) == CLASSES
+    assert container.answer({**GOOD, "requestContext": {}, "body": json.dumps(GOOD)})["statusCode"] == 200
+    logs = container.logs()
+    assert '"error": null' in logs
+    assert "XNNPACK cannot run" not in logs
+
+
+def test_it_runs_where_the_processors_are_not_listed(image, tmp_path):
+    """Lambda hides /sys/devices/system/cpu, where libraries count processors."""
+    with running(image, "--volume", f"{tmp_path}:/sys/devices/system/cpu:ro") as container:
+        assert list(container.answer(GOOD)) == CLASSES
+        assert "XNNPACK cannot run" not in container.logs()
+
+
+def test_bad_requests_change_no_score(container):
+    before = container.answer(GOOD)
+    answers = [container.answer(event) for event in BAD]
+    assert [answer for answer in answers if "dress" in answer] == []
+    assert container.answer(GOOD) == before
+
+
+def test_two_hundred_requests_leave_memory_flat(container):
+    events = [{"image": encode(photo.read_bytes())} for photo in PHOTOS]
+    for event in events:
+        container.answer(event)
+    before = container.memory()
+    for _ in range(10):
+        first, *_ = [container.answer(event) for event in events]
+    assert container.memory() - before < 3_000_000
+    assert container.answer(events[0]) == first
+
+
+def test_it_ends_on_sigterm(container):
+    container.answer(GOOD)
+    docker("stop", "--time", "20", container.name)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", container.name) != "137"
+
+
+def test_packages_of_another_python_fail_the_build(version, base):
+    (other,) = {*VERSIONS} - {version}
+    command = ["docker", "build", "--build-arg", f"PYTHON_VERSION={other}", "--build-arg", f"BASE={base}", ROOT]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
