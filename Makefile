@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container lint lock python emulator tensorflow docker
+.PHONY: help run test test-container benchmark lint lock python emulator tensorflow docker
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,6 +19,13 @@ test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSI
 
 test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
 	.venv-dev/bin/python -m pytest tests/container
+
+benchmark: ## measure the function beside what else could serve the model
+benchmark: docker emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION)
+benchmark: .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installed-3.13 .venv-keras/installed-3.13
+	.venv-keras/bin/python benchmarks/make_models.py build/benchmarks
+	.venv/bin/python -m benchmarks.benchmark
+	.venv-dev/bin/python -m benchmarks.report
 
 lint: tensorflow .venv-dev/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
@@ -55,4 +62,6 @@ endef
 FUNCTION = requirements/python$(1).txt requirements/local.txt requirements/emulator.txt
 $(eval $(call ENVIRONMENT,.venv,$(VERSION),$(PYTHON),$(call FUNCTION,$(VERSION))))
 $(eval $(call ENVIRONMENT,.venv-dev,$(VERSION),$(PYTHON),requirements/dev.txt))
+$(eval $(call ENVIRONMENT,.venv-onnx,3.13,python3.13,requirements/onnx.txt requirements/local.txt))
+$(eval $(call ENVIRONMENT,.venv-keras,3.13,python3.13,requirements/keras.txt requirements/export.txt requirements/local.txt))
 $(foreach v,$(OTHERS),$(eval $(call ENVIRONMENT,.venv-$(v),$(v),python$(v),$(call FUNCTION,$(v)))))

@@ -26,9 +26,16 @@ lock_inference() {
   done
 }
 
+lock_benchmark() {
+  lock "$1.in" --python-version 3.13 --python-platform "$NEW_GLIBC" --output-file "$1.txt" "${UPGRADE[@]}"
+}
+
 readonly UPGRADE=("$@")
 lock_inference "$OLD_GLIBC" 3.8 3.9 3.10 3.11
 lock_inference "$NEW_GLIBC" 3.12 3.13 3.14
+lock_benchmark onnx
+lock_benchmark keras
+lock_benchmark export
 lock local.in --universal --python-version 3.8 --output-file local.txt "${UPGRADE[@]}"
 lock emulator.in --universal --python-version 3.8 --no-deps --output-file emulator.txt "${UPGRADE[@]}"
 lock dev.in --universal --python-version 3.9 --output-file dev.txt "${UPGRADE[@]}"

@@ -55,13 +55,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_emulator(port):
-    """Start the emulator with AWS's runtime client and the handler, on loopback only; it logs to stderr."""
+def emulator_command(port, python=sys.executable, handler="lambda_function.lambda_handler"):
+    """Return the command that serves a handler on 127.0.0.1:`port`, with AWS's runtime client for that Python."""
     command = [str(find_emulator()), "--log-level", "warning"]
     command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
     command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
-    command += [sys.executable, "-m", "awslambdaric", "lambda_function.lambda_handler"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, start_new_session=True)
+    return [*command, str(python), "-m", "awslambdaric", handler]
+
+
+def start_emulator(port):
+    """Start the emulator with the function, on loopback only; it logs to stderr."""
+    return subprocess.Popen(emulator_command(port), cwd=ROOT, stdout=sys.stderr, start_new_session=True)
 
 
 def wait_until_open(port, emulator):

@@ -1,0 +1,78 @@
+"""Make from one Keras model what the other stacks run: TFLite float32, ONNX float32 and ONNX int8.
+
+python benchmarks/make_models.py FOLDER      writes float32.keras, .tflite and .onnx, and int8.onnx
+
+The model is KERAS_MODEL, which the notebook writes. Without it an untrained Xception of the same shape is
+measured: as fast, but its accuracy means nothing.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_image_helper import create_preprocessor
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+KERAS_MODEL = Path(os.environ.get("KERAS_MODEL", ROOT / "build/clothing_model.keras"))
+DATASET = Path(os.environ.get("CLOTHING_DATASET", ROOT / "clothing-dataset-small"))
+CALIBRATION_PHOTOS = 20  # as in convert_model.py
+
+
+def untrained_classifier():
+    """Return a Keras model of the shape that the notebook trains."""
+    base = keras.applications.Xception(include_top=False, weights=None, input_shape=(299, 299, 3), pooling="avg")
+    return keras.Sequential([base, keras.layers.Dense(10)])
+
+
+def calibration_photos(input_name):
+    """Yield photos of the training split, or the repository's, as ONNX Runtime's calibration wants them."""
+    folder = DATASET / "train" if DATASET.is_dir() else ROOT / "tests/photos"
+    paths = sorted(folder.rglob("*.jpg"))
+    preprocessor = create_preprocessor("xception", target_size=(299, 299))
+    for index in np.random.default_rng(0).choice(len(paths), CALIBRATION_PHOTOS, replace=False):
+        yield {input_name: preprocessor.convert_to_tensor(Image.open(paths[index]))}
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self, input_name):
+        self.photos = calibration_photos(input_name)
+
+    def get_next(self):
+        return next(self.photos, None)
+
+
+def quantize(source, target):
+    """Write the int8 form of an ONNX file: weights per channel, unsigned activations.
+
+    With weights of 8 bits instead of 7 (`reduce_range`), sums saturate on processors without VNNI.
+    """
+    options = {"per_channel": True, "reduce_range": True}
+    options.update(activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    quantize_static(source, target, Calibration("photo"), **options)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    if KERAS_MODEL.exists():
+        shutil.copy(KERAS_MODEL, folder / "float32.keras")
+    else:
+        print(f"{KERAS_MODEL} is missing: measuring an untrained model, whose accuracy means nothing", file=sys.stderr)
+        untrained_classifier().save(folder / "float32.keras")
+    model = keras.models.load_model(folder / "float32.keras", compile=False)
+    (folder / "float32.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    photo = keras.InputSpec(shape=(1, 299, 299, 3), dtype="float32", name="photo")
+    model.export(folder / "float32.onnx", format="onnx", input_signature=[photo], verbose=False)
+    quantize(folder / "float32.onnx", folder / "int8.onnx")
+
+
+if __name__ == "__main__":
+    main()

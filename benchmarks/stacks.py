@@ -1,0 +1,151 @@
+"""Measure every stack in its own environment, behind AWS's emulator and runtime client."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import requests
+
+from benchmarks.measure import INLINE, MB_PER_CORE, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from web.serve import PATH, emulator_command, free_port
+
+MODELS = ROOT / "build/benchmarks"
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+DATASET = Path(os.environ.get("CLOTHING_DATASET", ROOT / "clothing-dataset-small"))
+
+
+@dataclass
+class Stack:
+    """A function, its environment and lock file, its model, and what it imports from others."""
+
+    environment: str
+    lock: str
+    module: str
+    model: Path
+    imports: tuple
+
+    def inline_event(self):
+        """Return the event that carries the photo itself; the rivals take it as a data: URL."""
+        return {"image": INLINE} if self.module == "lambda_function" else {"url": f"data:image/jpeg;base64,{INLINE}"}
+
+    def python(self):
+        return ROOT / self.environment / "bin/python"
+
+
+ours = partial(
+    Stack,
+    module="lambda_function",
+    model=ROOT / "clothing_model.tflite",
+    imports=("keras_image_helper", "image_source", "interpreter"),
+)
+onnx = partial(Stack, ".venv-onnx", "onnx", "onnx_function", imports=("keras_image_helper", "onnxruntime"))
+STACKS = {
+    "course": Stack(
+        ".venv-3.8",
+        "python3.8",
+        "course_function",
+        MODELS / "float32.tflite",
+        ("keras_image_helper", "tflite_runtime.interpreter"),
+    ),
+    "ours-3.8": ours(".venv-3.8", "python3.8"),
+    "ours-3.13": ours(".venv-3.13", "python3.13"),
+    "onnx-float32": onnx(model=MODELS / "float32.onnx"),
+    "onnx-int8": onnx(model=MODELS / "int8.onnx"),
+    "keras": Stack(
+        ".venv-keras",
+        "keras",
+        "keras_function",
+        MODELS / "float32.keras",
+        ("keras_image_helper", "keras", "tensorflow"),
+    ),
+}
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def photo_server():
+    """Serve the photo's folder on loopback; yield the photo's address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=PHOTO.parent))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/{PHOTO.name}"
+    server.shutdown()
+
+
+def process_options(stack, cores):
+    """Return the arguments of Popen for a process of the stack on the last `cores` cores of this machine."""
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model)}
+    environ.update(THREADS=str(cores), AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MB_PER_CORE * cores))
+    environ["PYTHONDONTWRITEBYTECODE"] = ""  # an image holds compiled code
+    last = range(os.cpu_count())[-cores:]
+    pin = partial(os.sched_setaffinity, 0, last)
+    return {"env": environ, "cwd": ROOT, "preexec_fn": pin}
+
+
+def probe(stack, cores, *arguments):
+    """Return what probe.py measures in the stack's environment."""
+    command = [stack.python(), ROOT / "benchmarks/probe.py", *map(str, arguments)]
+    return json.loads(subprocess.check_output(command, **process_options(stack, cores)).splitlines()[-1])
+
+
+def peak_megabytes(emulator):
+    """Return the peak resident memory of the function's process, which the emulator started."""
+    function = subprocess.check_output(["pgrep", "--parent", str(emulator.pid)], text=True).split()[0]
+    status = Path(f"/proc/{function}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+
+def serve(stack, cores, photo_url):
+    """Start the stack and return the milliseconds of its first answer and of warm ones, and its peak memory."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}{PATH}"
+    command = emulator_command(port, stack.python(), f"{stack.module}.lambda_handler")
+    with requests.Session() as session:
+        post = partial(ask, session, url)
+        started = time.perf_counter()
+        emulator = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, **process_options(stack, cores)
+        )
+        try:
+            post({"url": photo_url})
+            result = {"cold": 1000 * (time.perf_counter() - started)}
+            result["url"] = [milliseconds(post, {"url": photo_url}) for _ in range(WARM_REQUESTS)]
+            result["base64"] = [milliseconds(post, stack.inline_event()) for _ in range(WARM_REQUESTS)]
+            result["peak MB"] = peak_megabytes(emulator)
+        finally:
+            emulator.terminate()
+            emulator.wait()
+    return result
+
+
+def measure_times(cores):
+    """Return {stack: {measure: summary}} on so many cores, the stacks taking turns in every round."""
+    os.sched_setaffinity(0, range(os.cpu_count())[: -cores or None] or range(os.cpu_count()))
+    served, parts = ({name: [] for name in STACKS} for _ in range(2))
+    with photo_server() as photo_url:
+        for number in range(ROUNDS):
+            for name, stack in STACKS.items():
+                print(f"cores: {cores}, round {number + 1} of {ROUNDS}: {name}", file=sys.stderr)
+                served[name].append(serve(stack, cores, photo_url))
+                parts[name].append(probe(stack, cores, "times", stack.module, photo_url, *stack.imports))
+    return {name: {**merge(served[name]), "parts": merge(parts[name])} for name in STACKS}
+
+
+def describe(stack):
+    """Return the megabytes of a stack's installed packages and model, and its accuracy on the test photos."""
+    packages = probe(stack, 1, "size", ROOT / f"requirements/{stack.lock}.txt")
+    result = {"packages MB": round(packages / 1e6, 1), "model MB": round(stack.model.stat().st_size / 1e6, 1)}
+    if DATASET.is_dir():
+        result["accuracy"] = round(probe(stack, os.cpu_count(), "accuracy", stack.module, DATASET / "test"), 4)
+    return result
