@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container benchmark lint lock python emulator tensorflow docker
+.PHONY: help run test test-container benchmark lint lock python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the La
 	.venv-dev/bin/python -m pytest tests/container
 
 benchmark: ## measure the function beside what else could serve the model
-benchmark: docker emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION)
+benchmark: docker emulator tensorflow other-pythons .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION)
 benchmark: .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installed-3.13 .venv-keras/installed-3.13
 	.venv-keras/bin/python benchmarks/make_models.py build/benchmarks
 	.venv/bin/python -m benchmarks.benchmark
@@ -48,6 +48,10 @@ emulator: python
 tensorflow: python
 	@case "$(VERSION)" in 3.14) \
 		echo "TensorFlow has no release for Python $(VERSION) yet; use another, such as: make test PYTHON=python3.13" >&2; exit 1 ;; esac
+
+other-pythons:
+	@case " $(OTHERS) " in *" 3.8 "*" 3.13 "*) ;; *) \
+		echo "The benchmark needs Python 3.8 and 3.13 on this machine and a third one to run it, such as: make benchmark PYTHON=python3.11" >&2; exit 1 ;; esac
 
 docker:
 	@docker info >/dev/null 2>&1 || { echo "No Docker Engine answers here; install and start one" >&2; exit 1; }
