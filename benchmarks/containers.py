@@ -8,30 +8,47 @@ from functools import partial
 
 import requests
 
-from benchmarks.measure import INLINE, MB_PER_CORE, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from benchmarks.measure import INLINE, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from interpreter import MB_PER_CORE
 from web.serve import PATH, free_port
 
 SIZES = (512, 1024, 1769, 3538)
 VERSIONS = ("3.8", "3.13")
+START_SECONDS = 10
 
 
-def build_image(version):
-    """Return the name of the image, built on AWS's base or its stand-in, and its megabytes without the base."""
-    base = subprocess.check_output([ROOT / "tests/container/base_image.sh", version], text=True).split()[-1]
+def find_base(version):
+    """Return the name of the image to build on: AWS's, or its stand-in where that cannot be pulled."""
+    return subprocess.check_output([ROOT / "tests/container/base_image.sh", version], text=True).split()[-1]
+
+
+def build_image(version, base):
+    """Build the working tree's image for a Python version on `base`; return its name."""
     name = f"clothing-classifier:{version}"
     arguments = ["--build-arg", f"PYTHON_VERSION={version}", "--build-arg", f"BASE={base}", "--tag", name]
     subprocess.run(["docker", "build", "--quiet", *arguments, ROOT], check=True, stdout=subprocess.DEVNULL)
-    inspect = ["docker", "image", "inspect", "--format", "{{.Size}}", name, base]
+    return name
+
+
+def megabytes_without_base(image, base):
+    """Return how many megabytes an image adds to its base."""
+    inspect = ["docker", "image", "inspect", "--format", "{{.Size}}", image, base]
     size, base_size = map(int, subprocess.check_output(inspect, text=True).split())
-    return name, round((size - base_size) / 1e6, 1)
+    return round((size - base_size) / 1e6, 1)
 
 
-def wait_for_emulator(session, url):
-    """Return once the emulator answers; it starts the function only with the first event."""
+def wait_for_emulator(url):
+    """Return once the emulator answers, if only 404: the first event, not this, starts the function.
+
+    Docker opens the port earlier. Raise the last ConnectionError after START_SECONDS.
+    """
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            return session.get(url, timeout=10)
+            return requests.get(url, timeout=START_SECONDS)
         except requests.exceptions.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.01)
 
 
@@ -45,8 +62,8 @@ def serve(image, megabytes, threads):
     command = ["docker", "run", "--detach", "--read-only", "--tmpfs", "/tmp", *options, image]
     container = subprocess.check_output(command, text=True).strip()
     try:
+        wait_for_emulator(url)
         with requests.Session() as session:
-            wait_for_emulator(session, url)
             post = partial(ask, session, url + PATH, {"image": INLINE})
             return {"cold": milliseconds(post), "warm": [milliseconds(post) for _ in range(WARM_REQUESTS)]}
     finally:
@@ -55,12 +72,13 @@ def serve(image, megabytes, threads):
 
 def measure_sizes():
     """Return {version: megabytes of the image} and a list of rows: version, size, threads, cold and warm times."""
-    images = {version: build_image(version) for version in VERSIONS}
+    bases = {version: find_base(version) for version in VERSIONS}
+    images = {version: build_image(version, base) for version, base in bases.items()}
     cases = [(version, size, threads) for version in VERSIONS for size in SIZES for threads in (1, 2)]
     rounds = {case: [] for case in cases}
     for number in range(ROUNDS):
         for version, size, threads in cases:
             print(f"round {number + 1} of {ROUNDS}: {version} at {size} MB, threads: {threads}", file=sys.stderr)
-            rounds[version, size, threads].append(serve(images[version][0], size, threads))
+            rounds[version, size, threads].append(serve(images[version], size, threads))
     rows = [{"python": v, "megabytes": mb, "threads": t, **merge(rounds[v, mb, t])} for v, mb, t in cases]
-    return {version: megabytes for version, (_, megabytes) in images.items()}, rows
+    return {version: megabytes_without_base(images[version], bases[version]) for version in VERSIONS}, rows

@@ -11,7 +11,6 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
 WARM_REQUESTS = 10
-MB_PER_CORE = 1769  # what Lambda sells as one core
 PHOTO = ROOT / "tests/photos/pants/pants-2.jpg"  # 400 by 533 pixels
 INLINE = base64.b64encode(PHOTO.read_bytes()).decode()
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 
+from interpreter import MB_PER_CORE
+
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
 
 # Lambda in us-east-1 on x86, https://aws.amazon.com/lambda/pricing/ (November 2026, as for years before)
 DOLLARS_PER_GB_SECOND = 0.0000166667
 DOLLARS_PER_MILLION_REQUESTS = 0.20
-MB_PER_CORE = 1769
 MAX_WARM_MS = 1000
 
 NAMES = {

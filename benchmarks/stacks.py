@@ -14,7 +14,8 @@ from threading import Thread
 
 import requests
 
-from benchmarks.measure import INLINE, MB_PER_CORE, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from benchmarks.measure import INLINE, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from interpreter import MB_PER_CORE
 from web.serve import PATH, emulator_command, free_port
 
 MODELS = ROOT / "build/benchmarks"

@@ -5,22 +5,17 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import urljoin
 
 import pytest
 import requests
 from conftest import PHOTOS, ROOT, TROUSERS, encode
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from benchmarks.containers import VERSIONS, build_image, find_base, megabytes_without_base, wait_for_emulator
 from lambda_function import CLASSES
 from test import LOCAL_ENDPOINT
 from web.serve import free_port
 
-HERE = Path(__file__).parent
-VERSIONS = ("3.8", "3.13")
-MAX_BYTES = 130_000_000
+MAX_MEGABYTES = 130
 # A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
 AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", "--memory=512m", "--memory-swap=512m"]
 AS_ON_LAMBDA += ["--ulimit=nofile=1024:1024", "--pids-limit=1024"]
@@ -50,7 +45,7 @@ def version(request):
 @pytest.fixture(scope="session")
 def base(version):
     """The image to build on: AWS's, or the stand-in where it cannot be pulled."""
-    name = subprocess.check_output([HERE / "base_image.sh", version], text=True).split()[-1]
+    name = find_base(version)
     print(f"Python {version} is built on {name}")
     return name
 
@@ -58,9 +53,7 @@ def base(version):
 @pytest.fixture(scope="session")
 def image(version, base):
     """The image of the working tree."""
-    name = f"clothing-classifier:{version}"
-    docker("build", "--build-arg", f"PYTHON_VERSION={version}", "--build-arg", f"BASE={base}", "--tag", name, ROOT)
-    return name
+    return build_image(version, base)
 
 
 class Container:
@@ -69,13 +62,6 @@ class Container:
     def __init__(self, name, port):
         self.name = name
         self.url = LOCAL_ENDPOINT.replace("8080", str(port))
-
-    def wait(self):
-        """Return once the emulator answers, if only 404; Docker opens the port before the emulator listens."""
-        session = requests.Session()
-        retries = Retry(connect=100, read=100, total=100, backoff_factor=0.1, backoff_max=0.1)
-        session.mount("http://", HTTPAdapter(max_retries=retries))
-        session.get(urljoin(self.url, "/"))
 
     def answer(self, event):
         return requests.post(self.url, json=event, timeout=60).json()
@@ -96,9 +82,8 @@ def running(image, *options, port=None):
     port = port or free_port()
     name = docker("run", "--detach", "--publish", f"{port}:8080", *options, image)
     try:
-        container = Container(name, port)
-        container.wait()
-        yield container
+        wait_for_emulator(f"http://localhost:{port}")
+        yield Container(name, port)
     finally:
         docker("rm", "--force", "--volumes", name)
 
@@ -119,11 +104,10 @@ def test_the_client_gets_scores_from_port_8080(image):
 
 
 def test_it_is_small(version, base, image, capsys):
-    size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
-    size -= int(docker("image", "inspect", "--format", "{{.Size}}", base))
+    megabytes = megabytes_without_base(image, base)
     with capsys.disabled():
-        print(f"\nPython {version}: {size / 1e6:.1f} MB without the base", end=" ")
-    assert 30_000_000 < size <= MAX_BYTES
+        print(f"\nPython {version}: {megabytes} MB without the base", end=" ")
+    assert 30 < megabytes <= MAX_MEGABYTES
 
 
 def test_it_holds_the_model_the_code_and_the_locked_packages(version, image):
