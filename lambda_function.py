@@ -6,6 +6,7 @@ gc.disable()  # while importing and loading, where looking for garbage takes a t
 
 import base64
 import json
+import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,4 +84,6 @@ def lambda_handler(event, context):
 def http_response(status, content):
     """Return what an API Gateway proxy integration sends to its client."""
     headers = {"Content-Type": "application/json"}
+    if "CORS_ORIGIN" in os.environ:
+        headers["Access-Control-Allow-Origin"] = os.environ["CORS_ORIGIN"]
     return {"statusCode": status, "headers": headers, "body": json.dumps(content)}

@@ -34,6 +34,14 @@ def test_every_front_door_gives_the_same_scores(event, is_base64, trousers):
     assert json.loads(response["body"]) == lambda_handler(trousers, None)
 
 
+def test_an_http_response_may_be_read_by_pages_of_the_origin_in_the_environment(trousers, monkeypatch):
+    event = {"body": json.dumps(trousers)}
+    assert "Access-Control-Allow-Origin" not in lambda_handler(event, None)["headers"]
+    monkeypatch.setenv("CORS_ORIGIN", "https://example.com")
+    for event in ({"body": json.dumps(trousers)}, {"body": "{"}):
+        assert lambda_handler(event, None)["headers"]["Access-Control-Allow-Origin"] == "https://example.com"
+
+
 def test_a_photo_by_address_scores_like_the_same_photo_inline(trousers, photo_server):
     assert lambda_handler({"url": photo_server.url("/photo.jpg")}, None) == lambda_handler(trousers, None)
 
