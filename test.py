@@ -4,7 +4,8 @@ python test.py                                    the repository's photo of trou
 python test.py photo.jpg https://example.com/a.png  files, sent as base64, and addresses
 
 The endpoint is PREDICT_URL, else the REST API of AWS_REGION and API_NUMBER, else what deploy.sh
-saved, else the function that `make run` serves on localhost:8080.
+saved, else the function that `make run` serves on localhost:8080. PREDICT_API_KEY is the key of an API
+that asks for one.
 """
 
 import argparse
@@ -53,10 +54,15 @@ def make_request(photo):
     return {"image": base64.b64encode(data).decode()}
 
 
+def make_headers(environ=os.environ):
+    """Return the header with the key in PREDICT_API_KEY, or none."""
+    return {"x-api-key": environ["PREDICT_API_KEY"]} if environ.get("PREDICT_API_KEY") else {}
+
+
 def predict(photo, url):
     """Return {class: logit} for a file or an address; raise PredictError."""
     try:
-        response = requests.post(url, json=make_request(photo), timeout=TIMEOUT_SECONDS)
+        response = requests.post(url, json=make_request(photo), headers=make_headers(), timeout=TIMEOUT_SECONDS)
         answer = response.json()
     except requests.exceptions.JSONDecodeError:
         raise PredictError(f"{url} answered HTTP {response.status_code} without JSON") from None

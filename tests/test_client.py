@@ -22,11 +22,12 @@ def api(photo_server):
     def predict(request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
         api.received.append(json.loads(body))
+        api.keys.append(request.headers["x-api-key"])
         request.answer(api.status, json.dumps(api.answer).encode())
 
     api = photo_server
     api.answers["/predict"] = predict
-    api.received, api.status, api.answer = [], 200, SCORES
+    api.received, api.keys, api.status, api.answer = [], [], 200, SCORES
     return api
 
 
@@ -68,6 +69,12 @@ def test_without_arguments_the_photo_of_trousers_is_sent(api):
     *answer, best = output.splitlines()
     assert json.loads("\n".join(answer)) == SCORES
     assert best == "pants"
+
+
+def test_the_key_of_the_api_is_sent(api):
+    run_client(PREDICT_URL=api.url("/predict"))
+    run_client(PREDICT_URL=api.url("/predict"), PREDICT_API_KEY="secret")
+    assert api.keys == [None, "secret"]
 
 
 def test_files_are_sent_as_base64_and_addresses_as_url(api):
