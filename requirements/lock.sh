@@ -38,4 +38,5 @@ lock_benchmark keras
 lock_benchmark export
 lock local.in --universal --python-version 3.8 --output-file local.txt "${UPGRADE[@]}"
 lock emulator.in --universal --python-version 3.8 --no-deps --output-file emulator.txt "${UPGRADE[@]}"
+lock aws.in --universal --python-version 3.10 --output-file aws.txt "${UPGRADE[@]}"
 lock dev.in --universal --python-version 3.9 --output-file dev.txt "${UPGRADE[@]}"
