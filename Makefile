@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container benchmark lint lock python emulator tensorflow docker other-pythons
+.PHONY: help run test test-container test-aws deploy destroy benchmark lint lock python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,10 +15,20 @@ run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080
 	@.venv/bin/python web/serve.py
 
 test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor AWS
-	.venv-dev/bin/python -m pytest tests --ignore tests/container
+	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/aws
 
 test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
 	.venv-dev/bin/python -m pytest tests/container
+
+test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## rehearse deploy.sh on this machine, with Docker and a stand-in for AWS
+	tests/container/base_image.sh 3.13 >/dev/null
+	.venv-dev/bin/python -m pytest tests/aws --numprocesses 2
+
+deploy: ## build the image, deploy it to AWS and prove it with a photo
+	@./deploy.sh
+
+destroy: ## remove from AWS all that `make deploy` made
+	@./deploy.sh destroy
 
 benchmark: ## measure the function beside what else could serve the model
 benchmark: docker emulator tensorflow other-pythons .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION)
@@ -27,10 +37,11 @@ benchmark: .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installe
 	.venv/bin/python -m benchmarks.benchmark
 	.venv-dev/bin/python -m benchmarks.report
 
-lint: tensorflow .venv-dev/installed-$(VERSION) ## check style and format
+lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
-	.venv-dev/bin/shellcheck .ci/run requirements/lock.sh tests/container/base_image.sh tests/container/stand_in/*.sh
+	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh tests/container/base_image.sh tests/container/stand_in/*.sh
+	.venv-aws/bin/cfn-lint template.yaml
 
 lock: ## resolve requirements/*.in again; needs uv
 	requirements/lock.sh
@@ -66,6 +77,7 @@ endef
 FUNCTION = requirements/python$(1).txt requirements/local.txt requirements/emulator.txt
 $(eval $(call ENVIRONMENT,.venv,$(VERSION),$(PYTHON),$(call FUNCTION,$(VERSION))))
 $(eval $(call ENVIRONMENT,.venv-dev,$(VERSION),$(PYTHON),requirements/dev.txt))
+$(eval $(call ENVIRONMENT,.venv-aws,$(VERSION),$(PYTHON),requirements/aws.txt))
 $(eval $(call ENVIRONMENT,.venv-onnx,3.13,python3.13,requirements/onnx.txt requirements/local.txt))
 $(eval $(call ENVIRONMENT,.venv-keras,3.13,python3.13,requirements/keras.txt requirements/export.txt requirements/local.txt))
 $(foreach v,$(OTHERS),$(eval $(call ENVIRONMENT,.venv-$(v),$(v),python$(v),$(call FUNCTION,$(v)))))

@@ -1,0 +1,31 @@
+"""A user with nothing but the README's policy deploys and destroys, where ministack checks who may do what."""
+
+import re
+
+from conftest import ROOT
+from rehearsal import rehearsal
+
+POLICY = re.search(r"```json\n(\{.*?\n\})\n```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+
+
+def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(tmp_path):
+    with rehearsal(tmp_path, AUTH="true") as account:
+        user = ["--user-name", "deployer"]
+        account.aws("iam", "create-user", *user)
+        key = account.aws("iam", "create-access-key", *user)["AccessKey"]
+        credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        nobody = account.deploy(**credentials)
+        assert (nobody.status, account.proxy.changes()) == (1, ["CreateUser", "CreateAccessKey"])
+        assert "not authorized" in nobody.errors
+
+        number = account.aws("sts", "get-caller-identity")["Account"]
+        policy = POLICY.replace("ACCOUNT", number).replace("REGION", account.environ["AWS_REGION"])
+        account.aws("iam", "put-user-policy", *user, "--policy-name", "deploy", "--policy-document", policy)
+        for settings in ({}, {"REQUIRE_API_KEY": "true"}, {"AUTHORIZATION": "AWS_IAM"}):
+            deployed = account.deploy(**credentials, **settings)
+            assert deployed.status == 0, deployed.errors
+        other = account.deploy(**credentials, STACK_NAME="other")
+        assert other.status == 1
+        assert "not authorized" in other.errors
+        destroyed = account.deploy("destroy", "--yes", **credentials)
+        assert destroyed.status == 0, destroyed.errors
