@@ -31,6 +31,27 @@ def test_the_plot_of_the_sizes_and_the_readme_name_the_cheapest():
     assert f"is {choice['megabytes']} MB." in README
 
 
+def test_the_deployment_is_by_default_the_cheapest():
+    choice = report.cheapest(RESULTS["sizes"])
+    script, template = [(ROOT / name).read_text() for name in ("deploy.sh", "template.yaml")]
+    assert f'"${{MEMORY:-{choice["megabytes"]}}}"' in script
+    assert f'"${{PYTHON_VERSION:-{choice["python"]}}}"' in script
+    assert re.search(r"^  Memory:\n(    .*\n)*    Default: (\d+)$", template, re.MULTILINE)[2] == str(
+        choice["megabytes"]
+    )
+
+
+def test_the_readme_adds_up_what_a_million_photos_cost():
+    choice = report.cheapest(RESULTS["sizes"])
+    computing = round(report.price(choice["warm"]["median"], choice["megabytes"]), 2)
+    api, requests, logs = 3.5, report.DOLLARS_PER_MILLION_REQUESTS, 0.25
+    total = api + requests + computing + logs
+    prices = f"${api:.2f} for the REST API, ${requests:.2f} for requests to Lambda, ${computing:.2f} for computing"
+    text = " ".join(README.split())
+    assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in text
+    assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in text
+
+
 def test_the_readme_gives_the_sizes_of_the_images():
     megabytes = RESULTS["image MB"]
     assert f"{megabytes['3.8']:.0f} MB on Python 3.8 and\n{megabytes['3.13']:.0f} MB on 3.13" in README
