@@ -24,8 +24,9 @@ from tensorflow.lite.python.schema_py_generated import ActivationFunctionType, B
 from tensorflow.lite.tools import flatbuffer_utils
 from tqdm import tqdm
 
-from image_source import FORMATS, InputError, decode
+from image_source import decode
 from interpreter import load_model
+from limits import FORMATS, RequestError
 
 QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
 # Few, because a layer's range is that of its most extreme value, and each odd photo makes the steps of
@@ -83,7 +84,7 @@ def load_photos(folder, count, size):
     for path in paths[:count]:
         try:
             tensors.append(preprocessor.convert_to_tensor(decode(path.read_bytes())))
-        except (InputError, OSError) as error:
+        except (RequestError, OSError) as error:
             raise ConversionError(f"{path}: {error}") from error
     return np.concatenate(tensors)
 

@@ -1,175 +1,160 @@
-"""Get the photo of a request, from an address or from base64, within limits of time and size."""
+"""Get the photo of a request, from an address or from base64, and decode it, within limits."""
 
 import base64
 import io
 import struct
-import time
-from contextlib import suppress
-from urllib.parse import urljoin, urlsplit
+from time import monotonic
 
 import numpy as np
-import urllib3
-from PIL import Image, ImageOps, WebPImagePlugin  # noqa: F401
-from urllib3 import exceptions
+from PIL import Image, WebPImagePlugin  # noqa: F401
 
-CONNECT_SECONDS = 3
-DOWNLOAD_SECONDS = 8  # looked at after each piece of the body that arrives
-MAX_REDIRECTS = 3
-MAX_URL_CHARACTERS = 2048
-MAX_DOWNLOAD_BYTES = 10_000_000
-MAX_INLINE_BYTES = 4_400_000
-MAX_PIXELS = 25_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-DECODE_FAULTS = (OSError, SyntaxError, TypeError, ValueError, struct.error)  # what Pillow raises for bad bytes
+import limits
+from download import download
+from limits import RequestError, request_error
 
-# Every code of a caller's fault, with its HTTP status.
-STATUS = {
-    "missing_input": 400,
-    "ambiguous_input": 400,
-    "invalid_json": 400,
-    "invalid_body": 400,
-    "invalid_base64": 400,
-    "invalid_url": 400,
-    "unsupported_scheme": 400,
-    "unsupported_event": 400,
-    "too_large": 413,
-    "unsupported_format": 415,
-    "undecodable": 422,
-    "too_many_pixels": 422,
-    "dns_failed": 424,
-    "connect_failed": 424,
-    "tls_failed": 424,
-    "fetch_timeout": 424,
-    "too_many_redirects": 424,
-    "incomplete_body": 424,
-    "upstream_status": 424,
+# Ten scans of a progressive JPEG are usual, and each takes a pass over all pixels.
+MAX_SCANS = 100
+MAX_SEGMENTS = 10_000
+# What says how to decode a JPEG: its frames and tables, and in JFIF's and Adobe's segments its colours.
+JPEG_SEGMENTS = {0xDB, 0xDD, 0xE0, 0xEE, *range(0xC0, 0xD0)} - {0xC8, 0xCC}
+JPEG_MARKERS = {0x00, 0x01, 0xFF, *range(0xD0, 0xDA)}  # with nothing behind them
+
+# EXIF orientation, and what turns such a photo upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
-# The first class that matches names the fault; subclasses therefore stand before their parents.
-DOWNLOAD_FAULTS = (
-    (exceptions.LocationParseError, "invalid_url", "The address cannot be read as a URL."),
-    (exceptions.NameResolutionError, "dns_failed", "The address's host name is unknown."),
-    (exceptions.NewConnectionError, "connect_failed", "The address's server cannot be reached."),
-    (exceptions.SSLError, "tls_failed", "The address's server failed the TLS handshake."),
-    (exceptions.TimeoutError, "fetch_timeout", "The address's server was too slow to answer."),
-    (exceptions.HTTPError, "incomplete_body", "The address's server broke off its answer."),
-)
-
-# With WebP, above, all FORMATS: loaded at start and not with the first photo.
+# With WebP, above, all formats: loaded at start and not with the first photo.
 Image.preinit()
-
-http = urllib3.PoolManager(
-    headers={"Accept": "image/*", "User-Agent": "clothing-classifier"},
-    retries=False,
-)
-
-
-class InputError(Exception):
-    """A fault of the caller, in a sentence; `status` is its HTTP status."""
-
-
-def input_error(code, message):
-    """Return an InputError whose class is named `code`: Lambda reports it as `errorType`."""
-    return type(code, (InputError,), {"status": STATUS[code]})(message)
 
 
 def read_photo(request):
-    """Return the photo's bytes for {"url": address} or {"image": base64}; raise InputError."""
+    """Return the photo's bytes for {"url": address} or {"image": base64}; raise RequestError."""
     if "url" in request and "image" in request:
-        raise input_error("ambiguous_input", 'Send "url" or "image", not both.')
+        raise request_error("ambiguous_input", 'Send "url" or "image", not both.')
     if "url" in request:
         return download(request["url"])
     if "image" in request:
         return decode_base64(request["image"])
-    raise input_error("missing_input", 'Send {"url": "https://…"} or {"image": "<base64>"}.')
+    raise request_error("missing_input", 'Send {"url": "https://…"} or {"image": "<base64>"}.')
 
 
 def decode_base64(text):
-    """Return the bytes of a base64 string, at most MAX_INLINE_BYTES; raise InputError."""
+    """Return the bytes of a base64 string, at most MAX_INLINE_BYTES; raise RequestError."""
     if not isinstance(text, str):
-        raise input_error("invalid_base64", '"image" must be a string of base64.')
-    if len(text) > MAX_INLINE_BYTES * 4 // 3 + 4:
-        raise input_error("too_large", f'"image" may hold {MAX_INLINE_BYTES:,} bytes at most.')
+        raise request_error("invalid_base64", '"image" must be a string of base64.')
+    if len(text) > limits.MAX_INLINE_BYTES * 4 // 3 + 4:
+        raise request_error(
+            "too_large", f'"image" may hold {limits.MAX_INLINE_BYTES:,} bytes at most; send a smaller photo.'
+        )
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise input_error("invalid_base64", '"image" must be standard base64 on one line.') from None
+        raise request_error("invalid_base64", '"image" must be standard base64 on one line.') from None
 
 
-def download(url):
-    """Return the bytes at an http(s) address within the limits above; raise InputError."""
-    deadline = time.monotonic() + DOWNLOAD_SECONDS
-    try:
-        for _ in range(MAX_REDIRECTS + 1):
-            check_url(url)
-            timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=max(deadline - time.monotonic(), 0.01))
-            response = http.request("GET", url, timeout=timeout, redirect=False, preload_content=False)
-            location = response.get_redirect_location()
-            if not location:
-                return read_body(response, deadline)
-            response.close()
-            url = join_url(url, location)
-    except exceptions.HTTPError as error:
-        code, message = next(fault[1:] for fault in DOWNLOAD_FAULTS if isinstance(error, fault[0]))
-        raise input_error(code, message) from error
-    raise input_error("too_many_redirects", f"The address redirects over {MAX_REDIRECTS} times.")
+class TimedFile(io.BytesIO):
+    """Bytes that cannot be read any more after DECODE_SECONDS, which ends Pillow's loops over small parts."""
 
+    def __init__(self, data):
+        super().__init__(data)
+        self.deadline = monotonic() + limits.DECODE_SECONDS
 
-def join_url(url, location):
-    """Return the address that a redirect from `url` leads to; raise InputError."""
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise input_error("invalid_url", "The address redirects to what cannot be read as a URL.") from None
-
-
-def check_url(url):
-    """Raise InputError unless `url` is an http or https address with a host."""
-    if not isinstance(url, str) or len(url) > MAX_URL_CHARACTERS:
-        raise input_error("invalid_url", f'"url" must be a string of at most {MAX_URL_CHARACTERS:,} characters.')
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise input_error("invalid_url", '"url" cannot be read as a URL.') from None
-    if parts.scheme not in ("http", "https"):
-        raise input_error("unsupported_scheme", '"url" must begin with https:// or http://.')
-    if not parts.hostname:
-        raise input_error("invalid_url", '"url" names no host.')
-
-
-def read_body(response, deadline):
-    """Return a response's body; raise InputError past MAX_DOWNLOAD_BYTES or the deadline."""
-    if response.status != 200:
-        raise input_error("upstream_status", f"The address answered HTTP {response.status}.")
-    body = io.BytesIO()
-    try:
-        while chunk := response.read1(65536, decode_content=False):
-            body.write(chunk)
-            if body.tell() > MAX_DOWNLOAD_BYTES:
-                raise input_error("too_large", f"The photo is larger than {MAX_DOWNLOAD_BYTES:,} bytes.")
-            if time.monotonic() > deadline:
-                raise input_error("fetch_timeout", f"The download took over {DOWNLOAD_SECONDS} seconds.")
-    finally:
-        response.close()
-    return body.getvalue()
+    def read(self, size=-1):
+        if monotonic() > self.deadline:
+            raise request_error("undecodable", f"The photo takes over {limits.DECODE_SECONDS:g} seconds to decode.")
+        return super().read(size)
 
 
 def decode(data):
-    """Return the photo in `data` as an upright RGB PIL image; raise InputError if it holds none."""
+    """Return the photo in `data` as an upright RGB PIL image; raise RequestError if it holds none."""
+    if not any(Image.OPEN[name][1](data[:16]) for name in limits.FORMATS):
+        raise request_error("unsupported_format", f"The photo is none of {', '.join(limits.FORMATS)}.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return convert_to_rgb(turn_upright(*load(data)))
+    except RequestError:
+        raise
     except Image.DecompressionBombError:
-        raise input_error("too_many_pixels", f"The photo has over {MAX_PIXELS:,} pixels.") from None
-    except DECODE_FAULTS:
-        raise input_error("unsupported_format", f"The photo is none of {', '.join(FORMATS)}.") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise input_error("too_many_pixels", f"The photo has over {MAX_PIXELS:,} pixels.")
+        raise request_error(
+            "too_many_pixels", f"The photo has over {limits.MAX_PIXELS:,} pixels; scale it down."
+        ) from None
+    except Exception as error:  # Pillow raises whatever its decoders meet with in broken bytes
+        raise request_error(
+            "undecodable", "The photo is damaged and cannot be decoded; save or export it anew."
+        ) from error
+
+
+def load(data):
+    """Return the PIL image in `data`, with its pixels, and its EXIF data."""
+    exif = None
+    if data.startswith(b"\xff\xd8"):
+        data, exif = strip_jpeg(data)
+    file = TimedFile(data)
+    image = Image.open(file, formats=limits.FORMATS)
+    if image.width * image.height > limits.MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if image.format == "PNG":
+        image.verify()  # checksums, which are not looked at otherwise; it uses the image up
+        image = Image.open(file, formats=limits.FORMATS)
+    image.load()
+    return image, exif or image.info.get("exif") or b""
+
+
+def strip_jpeg(jpeg):
+    """Return a JPEG without metadata, and the first EXIF data among these; raise ValueError or IndexError.
+
+    Pillow reads metadata before it decodes anything. Where their values overlap that takes gigabytes, up to version 12.
+    """
+    if jpeg.count(b"\xff\xda") > MAX_SCANS:
+        raise ValueError(f"over {MAX_SCANS} scans")
+    kept, exif, position = [jpeg[:2]], b"", 2
+    for _ in range(MAX_SEGMENTS):
+        start = jpeg.index(b"\xff", position)
+        position, marker = start + 1, jpeg[start + 1]
+        if marker == 0xDA:
+            return b"".join([*kept, jpeg[start:]]), exif
+        if marker in JPEG_MARKERS:
+            continue
+        position += 1 + max(2, int.from_bytes(jpeg[start + 2 : start + 4], "big"))
+        segment = jpeg[start:position]
+        if marker in JPEG_SEGMENTS:
+            kept.append(segment)
+        elif marker == 0xE1 and segment[4:8] == b"Exif":
+            exif = exif or segment[4:]
+    raise ValueError(f"over {MAX_SEGMENTS} segments")
+
+
+def turn_upright(image, exif):
+    """Return an image turned as its EXIF data say, if they say so."""
+    turn = TURNS.get(find_orientation(exif[6:] if exif.startswith(b"Exif") else exif))
+    return image if turn is None else image.transpose(turn)
+
+
+def find_orientation(tiff):
+    """Return the orientation, 1 to 8, in the TIFF structure of EXIF data, or None.
+
+    https://www.cipa.jp/std/documents/download_e.html?CIPA_DC-008-2024-E, 4.6.2 and 4.6.5
+    """
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "=")
     try:
-        image.load()
-    except DECODE_FAULTS as error:
-        raise input_error("undecodable", "The photo is damaged and cannot be decoded.") from error
-    if image.mode.startswith("I"):  # 16 bits of grey, which convert("RGB") would clip, not scale
+        (start,) = struct.unpack_from(order + "L", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for number in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHLH", tiff, start + 2 + 12 * number)
+            if (tag, kind) == (0x0112, 3):
+                return value
+    except struct.error:
+        return None
+
+
+def convert_to_rgb(image):
+    """Return an image in RGB; 16 bits of grey are scaled, which Pillow would clip."""
+    if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-    with suppress(*DECODE_FAULTS):  # broken EXIF data do not harm the photo
-        image = ImageOps.exif_transpose(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

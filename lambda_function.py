@@ -8,13 +8,15 @@ import base64
 import json
 import os
 import time
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
 from keras_image_helper import create_preprocessor
 
-from image_source import InputError, decode, input_error, read_photo
+from image_source import decode, read_photo
 from interpreter import load_model
+from limits import RequestError, request_error
 
 CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
 
@@ -47,38 +49,46 @@ def predict(request, log):
 
 
 def parse_body(event):
-    """Return the JSON object in the body of an API Gateway or function URL event; raise InputError."""
-    body = event.get("body") or "{}"
+    """Return the JSON object in the body of an API Gateway or function URL event; raise RequestError."""
+    body, is_base64 = event.get("body") or "{}", event.get("isBase64Encoded")
     try:
-        body = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
+        body = base64.b64decode(body, validate=True) if is_base64 else body
     except (ValueError, TypeError):
-        raise input_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
+        raise request_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
     try:
         request = json.loads(body)
     except (ValueError, TypeError, RecursionError):
-        raise input_error("invalid_json", "The body must be JSON.") from None
+        raise request_error("invalid_json", "The body must be JSON.") from None
     if not isinstance(request, dict):
-        raise input_error("invalid_json", "The body must be a JSON object.")
+        raise request_error("invalid_json", "The body must be a JSON object.")
     return request
 
 
 def lambda_handler(event, context):
     """Answer a direct event with scores, or a proxy event with an HTTP response that holds them."""
-    log = {"request_id": getattr(context, "aws_request_id", None), "error": "internal"}
+    log = {"request_id": getattr(context, "aws_request_id", None), "error": None}
     is_proxy = isinstance(event, dict) and ("body" in event or "requestContext" in event)
     try:
         if not isinstance(event, dict) or "Records" in event or "detail-type" in event:
-            raise input_error("unsupported_event", 'Send {"url": …}, {"image": …} or an API Gateway proxy event.')
+            raise request_error("unsupported_event", 'Send {"url": …}, {"image": …} or an API Gateway proxy event.')
         scores = predict(parse_body(event) if is_proxy else event, log)
-        log["error"] = None
         return http_response(200, scores) if is_proxy else scores
-    except InputError as error:
+    except Exception as cause:
+        error = explain(cause)
         log["error"] = type(error).__name__
-        if not is_proxy:
-            raise
-        return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}})
+        if is_proxy:
+            return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}})
+        raise error.with_traceback(None) from None
     finally:
         print(json.dumps(log))
+
+
+def explain(cause):
+    """Return the RequestError for the caller; what is none is a fault of ours, for the log alone."""
+    if isinstance(cause, RequestError):
+        return cause
+    traceback.print_exception(type(cause), cause, cause.__traceback__)
+    return request_error("internal", "The function failed; its log says why.")
 
 
 def http_response(status, content):

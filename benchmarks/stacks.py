@@ -88,6 +88,7 @@ def process_options(stack, cores):
     """Return the arguments of Popen for a process of the stack on the last `cores` cores of this machine."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model)}
     environ.update(THREADS=str(cores), AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MB_PER_CORE * cores))
+    environ["ALLOW_LOOPBACK"] = "true"  # for the photo's address
     environ["PYTHONDONTWRITEBYTECODE"] = ""  # an image holds compiled code
     last = range(os.cpu_count())[-cores:]
     pin = partial(os.sched_setaffinity, 0, last)

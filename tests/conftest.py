@@ -12,6 +12,7 @@ from threading import Thread
 
 import nbformat
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = sorted((ROOT / "tests/photos").glob("*/*.jpg"))
@@ -23,11 +24,17 @@ REQUIRED_PYTHONS = os.environ.get("REQUIRED_PYTHONS", "").split()
 RUNNING_VERSION = "{}.{}".format(*sys.version_info)
 sys.path.insert(0, str(ROOT))
 
+import limits  # noqa: E402
+
 
 def encode(data):
     """Return bytes as the base64 text that a request carries."""
     return base64.b64encode(data).decode()
 
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("any speed", deadline=None)
+settings.load_profile("any speed")
 
 # `make test` hands its own flags to the make that a test runs.
 for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
@@ -110,8 +117,9 @@ def serve():
 
 
 @pytest.fixture
-def photo_server(serve):
-    """A PhotoServer that is serving the photo of trousers at /photo.jpg."""
+def photo_server(serve, monkeypatch):
+    """A PhotoServer that is serving the photo of trousers at /photo.jpg, and that may be asked."""
+    monkeypatch.setattr(limits, "ALLOW_LOOPBACK", True)
     return serve(PhotoServer())
 
 

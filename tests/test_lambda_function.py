@@ -6,10 +6,12 @@ import sys
 
 import pytest
 from conftest import ROOT, TROUSERS, encode
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lambda_function
-from image_source import InputError
 from lambda_function import CLASSES, lambda_handler
+from limits import STATUS, RequestError
 
 REST_EVENT = {"httpMethod": "POST", "path": "/predict", "requestContext": {"stage": "test"}, "isBase64Encoded": False}
 HTTP_EVENT = {"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}
@@ -66,7 +68,7 @@ def test_a_photo_by_address_scores_like_the_same_photo_inline(trousers, photo_se
     ],
 )
 def test_a_bad_direct_event_raises_an_error_named_by_its_code(event, code):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(RequestError) as caught:
         lambda_handler(event, None)
     assert type(caught.value).__name__ == code
     assert str(caught.value).endswith(".")
@@ -82,6 +84,10 @@ def test_a_bad_direct_event_raises_an_error_named_by_its_code(event, code):
         ("[]", 400, "invalid_json"),
         ("3", 400, "invalid_json"),
         ("[" * 100_000, 400, "invalid_json"),
+        ('{"url": ' * 100_000, 400, "invalid_json"),
+        ("9" * 10_000, 400, "invalid_json"),
+        (b"{}", 400, "missing_input"),
+        (7, 400, "invalid_json"),
         ({"url": "https://example.com"}, 400, "invalid_json"),
         ('{"url": "ftp://example.com/a.jpg"}', 400, "unsupported_scheme"),
         ('{"image": "QUJD"}', 415, "unsupported_format"),
@@ -121,12 +127,50 @@ def test_a_refused_request_leaves_one_log_line_with_its_code(capsys):
     assert "secret" not in line
 
 
-def test_a_fault_of_the_function_is_logged_as_such(trousers, capsys, monkeypatch):
-    monkeypatch.setattr(lambda_function, "model", lambda X: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+def test_the_cause_of_a_fault_of_the_function_is_for_the_log_alone(trousers, capfd, monkeypatch):
+    def fail(X):
+        raise OSError("a secret")
+
+    monkeypatch.setattr(lambda_function, "model", fail)
+    with pytest.raises(RequestError) as caught:
         lambda_handler(trousers, None)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line)["error"] == "internal"
+    response = lambda_handler({"body": json.dumps(trousers)}, None)
+    error = json.loads(response["body"])["error"]
+    assert (response["statusCode"], error["code"]) == (500, type(caught.value).__name__) == (500, "internal")
+    assert "secret" not in error["message"] + str(caught.value)
+    output, errors = capfd.readouterr()
+    assert [json.loads(line)["error"] for line in output.splitlines()] == ["internal"] * 2
+    assert errors.count("OSError: a secret") == 2
+
+
+def test_what_lambda_tells_of_an_error_holds_no_trace():
+    """The runtime client sends the frames below the handler's own."""
+    for event in ({"image": "?"}, None):
+        with pytest.raises(RequestError) as caught:
+            lambda_handler(event, None)
+        assert caught.traceback[-1].name == "lambda_handler"
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+)
+KEYS = st.sampled_from(["url", "image", "body", "isBase64Encoded", "requestContext", "Records", "detail-type"])
+
+
+@given(JSON | st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON).map(json.dumps)))
+def test_any_event_is_refused_by_name_or_with_a_4xx(event):
+    try:
+        response = lambda_handler(event, None)
+    except RequestError as error:
+        status, code, message = error.status, type(error).__name__, str(error)
+    else:
+        status, error = response["statusCode"], json.loads(response["body"])["error"]
+        code, message = error["code"], error["message"]
+    assert 400 <= status == STATUS[code] < 500
+    assert message.endswith(".")
 
 
 def test_the_function_never_imports_tensorflow():

@@ -64,8 +64,9 @@ def emulator_command(port, python=sys.executable, handler="lambda_function.lambd
 
 
 def start_emulator(port):
-    """Start the emulator with the function, on loopback only; it logs to stderr."""
-    return subprocess.Popen(emulator_command(port), cwd=ROOT, stdout=sys.stderr, start_new_session=True)
+    """Start the emulator with the function, on loopback only and with photos from there; it logs to stderr."""
+    environ = {"ALLOW_LOOPBACK": "true", **os.environ}
+    return subprocess.Popen(emulator_command(port), cwd=ROOT, env=environ, stdout=sys.stderr, start_new_session=True)
 
 
 def wait_until_open(port, emulator):

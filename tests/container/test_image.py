@@ -1,6 +1,7 @@
 """The Lambda image, built and run by a real Docker Engine, for the Python versions that the README names."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 import pytest
 import requests
 from conftest import PHOTOS, ROOT, TROUSERS, encode
+from hostile import save
+from PIL import Image
 
+import limits
 from benchmarks.containers import VERSIONS, build_image, find_base, megabytes_without_base, wait_for_emulator
 from lambda_function import CLASSES
 from test import LOCAL_ENDPOINT
@@ -120,8 +124,15 @@ print(json.dumps([sorted(packages), sorted(set(os.listdir(".")) - files)]))
     packages, others = json.loads(docker("run", "--rm", "--entrypoint", "python3", image, "-c", code))
     lock = (ROOT / f"requirements/python{version}.txt").read_text()
     assert packages == sorted(line.split("==")[0] for line in lock.splitlines() if "==" in line)
-    code = ["__pycache__", "clothing_model.tflite", "image_source.py", "interpreter.py", "lambda_function.py"]
-    assert others == code
+    assert others == [
+        "__pycache__",
+        "clothing_model.tflite",
+        "download.py",
+        "image_source.py",
+        "interpreter.py",
+        "lambda_function.py",
+        "limits.py",
+    ]
 
 
 def test_a_cold_start_compiles_nothing(image):
@@ -153,6 +164,23 @@ def test_bad_requests_change_no_score(container):
     answers = [container.answer(event) for event in BAD]
     assert [answer for answer in answers if "dress" in answer] == []
     assert container.answer(GOOD) == before
+
+
+def test_the_largest_photos_fit_into_memory(container):
+    side = math.isqrt(limits.MAX_PIXELS)
+    rgb = Image.new("RGB", (side, side), "navy")
+    photos = [
+        save(rgb, "JPEG", progressive=True, subsampling=0),
+        save(rgb.convert("CMYK"), "JPEG", progressive=True, subsampling=0),
+        save(rgb.convert("RGBA"), "PNG"),
+        save(Image.new("I;16", rgb.size), "PNG"),
+        save(rgb.convert("RGBA"), "WEBP", method=0),
+        save(rgb, "WEBP", method=0, save_all=True, append_images=[Image.new("RGB", rgb.size)]),
+        save(rgb, "GIF"),
+        save(rgb.convert("1"), "BMP"),
+    ]
+    for photo in photos:
+        assert list(container.answer({"image": encode(photo)})) == CLASSES
 
 
 def test_two_hundred_requests_leave_memory_flat(container):

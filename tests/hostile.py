@@ -1,0 +1,102 @@
+"""Photos that are well or ill made: small ones of every kind, broken ones, and bombs."""
+
+import io
+import struct
+import zlib
+
+from PIL import Image
+
+SIDE = 24
+
+
+def save(image, file_format, **options):
+    """Return an image as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(name, data=b""):
+    return struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
+
+
+def jpeg_segment(marker, data):
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def overlapping_exif(count, size):
+    """Return EXIF data that name the same `size` bytes `count` times."""
+    entries = b"".join(struct.pack("<HHLL", number, 7, size, 0) for number in range(count))
+    return (b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries).ljust(size, b"\0")
+
+
+RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")
+JPEG, PNG, GIF, WEBP, BMP = (save(RGB, name) for name in ("JPEG", "PNG", "GIF", "WEBP", "BMP"))
+PNG_DATA = PNG.index(b"IDAT") - 4  # behind the signature and the header
+EXIF_IN_PARTS = overlapping_exif(60_000, 1_000_000)
+EXIF_SEGMENTS = [
+    jpeg_segment(0xE1, b"Exif\0\0" + EXIF_IN_PARTS[start : start + 60_000]) for start in range(0, 1_000_000, 60_000)
+]
+
+
+def photos():
+    """Return {name: bytes} of good photos."""
+    grey16 = Image.new("I;16", (SIDE, SIDE), 0x8080)
+    result = {
+        "1x1": save(Image.new("RGB", (1, 1), "navy"), "PNG"),
+        "wide": save(Image.new("RGB", (5000, 1)), "PNG"),
+        "16 bit": save(grey16, "PNG"),
+        "CMYK": save(RGB.convert("CMYK"), "JPEG"),
+        "grey JPEG": save(RGB.convert("L"), "JPEG"),
+        "progressive": save(RGB, "JPEG", progressive=True),
+        "two colours": save(RGB.convert("1"), "BMP"),
+        "grey and transparency": save(RGB.convert("LA"), "PNG"),
+        "transparency": save(RGB.convert("RGBA"), "WEBP"),
+        "palette with transparency": save(RGB.quantize(8), "PNG", transparency=bytes([0, 128, 255])),
+        "animated GIF": save(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]),
+        "animated WebP": save(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(90)]),
+        "animated PNG": save(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)]),
+        "broken EXIF": save(RGB, "PNG", exif=b"Exif\0\0MM\0+"),
+        "overlapping EXIF": JPEG[:2] + jpeg_segment(0xE1, b"Exif\0\0" + overlapping_exif(5000, 65_000)) + JPEG[2:],
+        "overlapping EXIF in parts": JPEG[:2] + b"".join(EXIF_SEGMENTS) + JPEG[2:],
+        "overlapping EXIF in PNG": PNG[:PNG_DATA] + png_chunk(b"eXIf", EXIF_IN_PARTS) + PNG[PNG_DATA:],
+        "overlapping MPF": JPEG[:2] + jpeg_segment(0xE2, b"MPF\0" + overlapping_exif(5000, 65_000)) + JPEG[2:],
+        "text behind the end": PNG + b"<?php",
+    }
+    return {**result, "JPEG": JPEG, "PNG": PNG, "GIF": GIF, "WebP": WEBP, "BMP": BMP}
+
+
+def broken():
+    """Return {name: (bytes, code)} of what is no photo, or none any more."""
+    scans = save(RGB, "JPEG", progressive=True)
+    scan = scans[scans.rindex(b"\xff\xda") : -2]
+    wrong_sum = bytearray(PNG)
+    wrong_sum[PNG.index(b"IEND") - 5] ^= 1
+    huge = PNG[:16] + struct.pack(">LL", 30_000, 30_000) + PNG[24:29]
+    huge += struct.pack(">L", zlib.crc32(huge[12:29])) + PNG[33:]
+    gif = bytearray(GIF)
+    gif[6:10] = struct.pack("<HH", 60_000, 60_000)
+    bmp = bytearray(BMP)
+    bmp[18:26] = struct.pack("<ll", 6000, -6000)
+    result = {
+        "nothing": (b"", "unsupported_format"),
+        "text": (b"no photo", "unsupported_format"),
+        "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_format"),
+        "TIFF": (save(RGB, "TIFF"), "unsupported_format"),
+        "ICO": (save(RGB, "ICO"), "unsupported_format"),
+        "EPS": (save(RGB, "EPS"), "unsupported_format"),
+        "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "unsupported_format"),
+        "wrong checksum of the pixels": (bytes(wrong_sum), "undecodable"),
+        "no pixels": (PNG[:PNG_DATA] + PNG[-12:], "undecodable"),
+        "JPEG of many scans": (scans[:-2] + scan * 200 + scans[-2:], "undecodable"),
+        "PNG bomb": (huge, "too_many_pixels"),
+        "PNG of one pixel too many": (save(Image.new("1", (5000, 5001)), "PNG"), "too_many_pixels"),
+        "GIF bomb": (bytes(gif), "too_many_pixels"),
+        "BMP bomb": (bytes(bmp), "too_many_pixels"),
+        "WebP bomb": (save(Image.new("RGB", (16_000, 1600)), "WEBP", method=0), "too_many_pixels"),
+        "JPEG bomb": (save(Image.new("L", (5000, 5001)), "JPEG"), "too_many_pixels"),
+    }
+    for name, data in {"JPEG": JPEG, "PNG": PNG, "GIF": GIF, "WebP": WEBP, "BMP": BMP}.items():
+        for part in (20, len(data) // 2):
+            result[f"{part} bytes of a {name}"] = (data[:part], "undecodable")
+    return result
