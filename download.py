@@ -1,6 +1,7 @@
 """Download a photo from an address that a stranger chose: from public servers only, and within limits."""
 
 import http.client
+import io
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 import limits
-from limits import request_error
+from limits import RequestError, request_error
 
 HEADERS = {
     "Accept": "image/*",
@@ -57,6 +58,28 @@ class Target(NamedTuple):
     port: int
     path: str
 
+    @property
+    def netloc(self):
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class Lines(io.BufferedReader):
+    """What a server sends, without its content type, which http.client's parser takes hours to read for some."""
+
+    def readline(self, size=-1):
+        while True:
+            line = super().readline(size)
+            if not line.lower().startswith((b"content-type", b" ", b"\t")):
+                return line
+
+
+class Response(http.client.HTTPResponse):
+    def __init__(self, sock, *arguments, **options):
+        super().__init__(sock, *arguments, **options)
+        self.fp.close()
+        self.fp = Lines(sock.makefile("rb", buffering=0))
+
 
 def download(url):
     """Return the bytes at an http(s) address, within the limits; raise RequestError.
@@ -91,6 +114,12 @@ class Fetch:
             results.put(self.follow(url))
         except Exception as error:
             results.put(error)
+        finally:
+            self.close()
+
+    def close(self):
+        if self.socket:
+            self.socket.close()
 
     def abandon(self):
         """Wake the thread from whatever it waits for; it then finds no time left."""
@@ -109,38 +138,33 @@ class Fetch:
         """Return the bytes at an address, or at where it redirects to."""
         target = parse_url(url)
         for _ in range(limits.MAX_REDIRECTS + 1):
+            self.connect(target)
             try:
-                self.connect(target)
-                with closing(self.ask(target)) as response:
-                    location = response.getheader("Location") if response.status in REDIRECTS else None
-                    if not location:
-                        return read_body(response)
+                body, location = ask(self.socket, target)
+            except RequestError:
+                raise
             except socket.timeout:
                 raise too_slow(limits.DOWNLOAD_SECONDS) from None
-            except (http.client.HTTPException, OSError, ValueError) as error:
+            except Exception as error:  # http.client raises whatever it meets with in a broken answer
                 raise broken_off() from error
-            finally:
-                if self.socket:
-                    self.socket.close()
-            url = join_url(url, location)
-            former, target = target, parse_url(url)
+            if not location:
+                return body
+            former, target = target, parse_url(join_url(target, location))
             if (former.scheme, target.scheme) == ("https", "http"):
-                raise request_error(
-                    "redirect_downgrade", "The address redirects from https to http; only https may follow https."
-                )
+                raise request_error("redirect_downgrade", "The address redirects from https to http; that is not safe.")
         raise request_error("too_many_redirects", f"The address redirects over {limits.MAX_REDIRECTS} times.")
 
     def connect(self, target):
         """Set `socket`, connected to the first of the target's addresses that answers, with TLS for https."""
         failure = None
         for family, address in resolve(target):
+            self.close()
             try:
                 self.socket = socket.socket(family, socket.SOCK_STREAM)
                 self.socket.settimeout(min(limits.CONNECT_SECONDS, self.remaining()))
                 self.socket.connect(address)
                 break
             except OSError as error:
-                self.socket.close()
                 failure = error
         else:
             if isinstance(failure, socket.timeout):
@@ -155,20 +179,20 @@ class Fetch:
             self.socket = TLS.wrap_socket(self.socket, server_hostname=host, do_handshake_on_connect=False)
             self.socket.do_handshake()
         except socket.timeout:
-            raise
+            raise too_slow(limits.DOWNLOAD_SECONDS) from None
         except (OSError, ValueError) as error:
-            raise request_error(
-                "tls_failed", "The address's server has no TLS, or no valid certificate for its name."
-            ) from error
+            message = "The address's server has no TLS, or no valid certificate for its name."
+            raise request_error("tls_failed", message) from error
 
-    def ask(self, target):
-        """Send the request; return the response, whose body is still to be read."""
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        port = "" if target.port == DEFAULT_PORTS[target.scheme] else f":{target.port}"
-        connection = http.client.HTTPConnection(host)
-        connection.sock = self.socket
-        connection.request("GET", target.path, headers={"Host": host + port, **HEADERS})
-        return connection.getresponse()
+
+def ask(sock, target):
+    """Return the body that a server sends, and None; or None, and the Location that it redirects to."""
+    connection = http.client.HTTPConnection(target.netloc)
+    connection.sock, connection.response_class = sock, Response
+    connection.request("GET", target.path, headers={"Host": target.netloc, **HEADERS})
+    with closing(connection.getresponse()) as response:
+        location = (response.getheader("Location") or "").strip() if response.status in REDIRECTS else ""
+        return (None, location) if location else (read_body(response), None)
 
 
 def too_slow(seconds):
@@ -215,10 +239,10 @@ def is_listed(host):
     return any(host == entry or (entry[:2] == "*." and host.endswith(entry[1:])) for entry in limits.ALLOWED_HOSTS)
 
 
-def join_url(url, location):
-    """Return the address that a Location header leads to from `url`; raise RequestError."""
+def join_url(target, location):
+    """Return the address that a Location header leads to from a target; raise RequestError."""
     try:
-        return urljoin(url, quote(location, safe=URL_CHARACTERS, encoding="latin-1"))
+        return urljoin(f"{target.scheme}://{target.netloc}{target.path}", location.encode("latin-1").decode())
     except ValueError:
         raise request_error("invalid_url", "The address redirects to what cannot be read as a URL.") from None
 
@@ -236,10 +260,9 @@ def resolve(target):
 
 def may_connect(socket_address):
     """Return whether an address and port are public, or local ones while they are allowed."""
-    text, port = socket_address[0].split("%")[0], socket_address[1]
-    address = ip_address(text)
+    address = ip_address(socket_address[0].split("%")[0])
     if limits.ALLOW_LOOPBACK and address.is_loopback:
-        return os.environ.get("AWS_LAMBDA_RUNTIME_API") != f"{text}:{port}"
+        return not os.environ.get("AWS_LAMBDA_RUNTIME_API", "").endswith(f":{socket_address[1]}")
     return is_public(address)
 
 
@@ -265,7 +288,8 @@ def read_body(response):
     """Return a response's body; raise RequestError where it is no photo of MAX_DOWNLOAD_BYTES at most."""
     if response.status != 200:
         raise request_error("upstream_status", f"The address answered HTTP {response.status}.")
-    if (response.getheader("Content-Encoding") or "identity").lower() != "identity":
+    encoding = response.getheader("Content-Encoding") or "identity"
+    if encoding.strip().lower() != "identity" or (response.getheader("Transfer-Encoding") and not response.chunked):
         raise request_error(
             "unsupported_encoding", 'The address\'s server compressed its answer; send the photo as "image".'
         )

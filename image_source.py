@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import struct
 from time import monotonic
 
@@ -12,11 +13,13 @@ import limits
 from download import download
 from limits import RequestError, request_error
 
+MAX_SIDE = 65_535  # as in a JPEG; some decoders take time or memory for each row, however short
 # Ten scans of a progressive JPEG are usual, and each takes a pass over all pixels.
 MAX_SCANS = 100
 MAX_SEGMENTS = 10_000
 # What says how to decode a JPEG: its frames and tables, and in JFIF's and Adobe's segments its colours.
-JPEG_SEGMENTS = {0xDB, 0xDD, 0xE0, 0xEE, *range(0xC0, 0xD0)} - {0xC8, 0xCC}
+# Arithmetic coding, from 0xC9 on, is left out: it is rare, and slow.
+JPEG_SEGMENTS = {0xDB, 0xDD, 0xE0, 0xEE, *range(0xC0, 0xC8)}
 JPEG_MARKERS = {0x00, 0x01, 0xFF, *range(0xD0, 0xDA)}  # with nothing behind them
 
 # EXIF orientation, and what turns such a photo upright.
@@ -29,6 +32,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+INTEGERS = {3: "H", 4: "L", 8: "h", 9: "l"}  # types of a value in EXIF data
 
 # With WebP, above, all formats: loaded at start and not with the first photo.
 Image.preinit()
@@ -97,21 +102,21 @@ def load(data):
         data, exif = strip_jpeg(data)
     file = TimedFile(data)
     image = Image.open(file, formats=limits.FORMATS)
-    if image.width * image.height > limits.MAX_PIXELS:
+    if image.width * image.height > limits.MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise Image.DecompressionBombError
     if image.format == "PNG":
         image.verify()  # checksums, which are not looked at otherwise; it uses the image up
         image = Image.open(file, formats=limits.FORMATS)
     image.load()
-    return image, exif or image.info.get("exif") or b""
+    return image, exif or image.info.get("exif")
 
 
 def strip_jpeg(jpeg):
-    """Return a JPEG without metadata, and the first EXIF data among these; raise ValueError or IndexError.
+    """Return a JPEG without metadata, and the EXIF data among these; raise ValueError or IndexError.
 
     Pillow reads metadata before it decodes anything. Where their values overlap that takes gigabytes, up to version 12.
     """
-    if jpeg.count(b"\xff\xda") > MAX_SCANS:
+    if len(re.findall(rb"\xff\xda\0[\x06\x08\x0a\x0c\x0e]", jpeg)) > MAX_SCANS:
         raise ValueError(f"over {MAX_SCANS} scans")
     kept, exif, position = [jpeg[:2]], b"", 2
     for _ in range(MAX_SEGMENTS):
@@ -126,12 +131,13 @@ def strip_jpeg(jpeg):
         if marker in JPEG_SEGMENTS:
             kept.append(segment)
         elif marker == 0xE1 and segment[4:8] == b"Exif":
-            exif = exif or segment[4:]
+            exif += segment[10:]
     raise ValueError(f"over {MAX_SEGMENTS} segments")
 
 
 def turn_upright(image, exif):
-    """Return an image turned as its EXIF data say, if they say so."""
+    """Return an image turned as its EXIF data say, if they are bytes and say so."""
+    exif = exif if isinstance(exif, bytes) else b""
     turn = TURNS.get(find_orientation(exif[6:] if exif.startswith(b"Exif") else exif))
     return image if turn is None else image.transpose(turn)
 
@@ -146,10 +152,10 @@ def find_orientation(tiff):
         (start,) = struct.unpack_from(order + "L", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for number in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHLH", tiff, start + 2 + 12 * number)
-            if (tag, kind) == (0x0112, 3):
-                return value
-    except struct.error:
+            tag, kind = struct.unpack_from(order + "HH", tiff, start + 2 + 12 * number)
+            if tag == 0x0112:
+                return struct.unpack_from(order + INTEGERS[kind], tiff, start + 10 + 12 * number)[0]
+    except (struct.error, KeyError):
         return None
 
 

@@ -30,6 +30,14 @@ def overlapping_exif(count, size):
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries).ljust(size, b"\0")
 
 
+def rle_bmp(width, data):
+    """Return a run-length encoded BMP one row high."""
+    start = 54 + 1024
+    header = struct.pack("<LHHL", start + len(data), 0, 0, start)
+    header += struct.pack("<LllHHLLllLL", 40, width, 1, 1, 8, 1, len(data), 0, 0, 256, 0)
+    return b"BM" + header + bytes(1024) + data
+
+
 RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")
 JPEG, PNG, GIF, WEBP, BMP = (save(RGB, name) for name in ("JPEG", "PNG", "GIF", "WEBP", "BMP"))
 PNG_DATA = PNG.index(b"IDAT") - 4  # behind the signature and the header
@@ -61,6 +69,8 @@ def photos():
         "overlapping EXIF in parts": JPEG[:2] + b"".join(EXIF_SEGMENTS) + JPEG[2:],
         "overlapping EXIF in PNG": PNG[:PNG_DATA] + png_chunk(b"eXIf", EXIF_IN_PARTS) + PNG[PNG_DATA:],
         "overlapping MPF": JPEG[:2] + jpeg_segment(0xE2, b"MPF\0" + overlapping_exif(5000, 65_000)) + JPEG[2:],
+        "text that calls itself EXIF": PNG[:PNG_DATA] + png_chunk(b"tEXt", b"exif\0hello") + PNG[PNG_DATA:],
+        "run lengths": rle_bmp(4, b"\4\7\0\1"),
         "text behind the end": PNG + b"<?php",
     }
     return {**result, "JPEG": JPEG, "PNG": PNG, "GIF": GIF, "WebP": WEBP, "BMP": BMP}
@@ -89,6 +99,10 @@ def broken():
         "wrong checksum of the pixels": (bytes(wrong_sum), "undecodable"),
         "no pixels": (PNG[:PNG_DATA] + PNG[-12:], "undecodable"),
         "JPEG of many scans": (scans[:-2] + scan * 200 + scans[-2:], "undecodable"),
+        "arithmetic JPEG": (JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), "undecodable"),
+        "one column of PNG": (save(Image.new("1", (1, 70_000)), "PNG"), "too_many_pixels"),
+        "BMP of a large step": (rle_bmp(25_000_000, b"\0\2\0\0\xff\xff"), "too_many_pixels"),
+        "BMP of a long line": (rle_bmp(25_000_000, b"\1\0\0\0\0\1"), "too_many_pixels"),
         "PNG bomb": (huge, "too_many_pixels"),
         "PNG of one pixel too many": (save(Image.new("1", (5000, 5001)), "PNG"), "too_many_pixels"),
         "GIF bomb": (bytes(gif), "too_many_pixels"),

@@ -1,6 +1,7 @@
 """Downloading from an address that a stranger chose: from public servers only, and within limits."""
 
 import contextlib
+import errno
 import ipaddress
 import socket
 import ssl
@@ -211,7 +212,7 @@ def test_loopback_is_admitted_for_development_only(photo_server, monkeypatch):
 
 def test_the_runtime_api_is_refused_even_then(photo_server, monkeypatch, connections):
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{photo_server.server_port}")
-    for host in ("127.0.0.1", "localhost"):
+    for host in ("127.0.0.1", "localhost", "[::1]"):
         url = f"http://{host}:{photo_server.server_port}/2018-06-01/runtime/invocation/next"
         assert code_of(url) == "address_not_allowed"
     assert connections == []
@@ -315,6 +316,7 @@ def test_every_redirect_leads_on(status, photo_server):
         ("file:///etc/passwd", "unsupported_scheme"),
         ("http://169.254.169.254/latest/meta-data/", "address_not_allowed"),
         ("//10.0.0.1/", "address_not_allowed"),
+        ("http://no-such-höst.invalid/".encode().decode("latin-1"), "dns_failed"),
         ("http://example.com:22/", "port_not_allowed"),
         ("http://user:password@example.com/", "invalid_url"),
         ("http://[::1", "invalid_url"),
@@ -326,6 +328,13 @@ def test_a_redirect_is_checked_like_the_address_itself(location, code, photo_ser
     photo_server.answers["/old"] = lambda request: request.answer(302, Location=location)
     assert code_of(photo_server.url("/old")) == code
     assert connections == [("127.0.0.1", photo_server.server_port)]
+
+
+def test_a_redirect_may_be_relative_and_hold_other_scripts_and_blanks(photo_server):
+    photo_server.answers["/r%C3%B6cke/hut%20"] = photo_server.answers["/photo.jpg"]
+    photo_server.answers["/r%C3%B6cke/alt"] = lambda request: request.answer(302, Location="hut%20  ")
+    photo_server.answers["/old"] = lambda request: request.answer(302, Location="/röcke/alt".encode().decode("latin-1"))
+    assert download.download("\u00a0" + photo_server.url("/old")) == TROUSERS.read_bytes()
 
 
 def test_a_redirect_to_a_host_that_is_not_listed_is_refused(photo_server, monkeypatch):
@@ -397,6 +406,8 @@ def test_a_status_other_than_200_is_named(status, photo_server):
         ([HEAD + CHUNKED + b"-1\r\n", *[CHUNK] * 200], "too_large"),
         ([HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b"], "unsupported_encoding"),
         ([HEAD + b"Content-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"], "unsupported_encoding"),
+        ([HEAD + CHUNKED + b"-8000000000000001\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"], "unsupported_encoding"),
         ([b""], "incomplete_body"),
         ([b"\xff\xd8\xff\xe0 no HTTP at all"], "incomplete_body"),
         ([HEAD], "incomplete_body"),
@@ -407,6 +418,35 @@ def test_a_status_other_than_200_is_named(status, photo_server):
 )
 def test_what_a_broken_or_lying_server_sends_is_refused(answer, code, local, listen):
     assert code_of(f"http://127.0.0.1:{listen(send(*answer))}/") == code
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"multipart/x; boundary*1*=''x; boundary*=''y",
+        b'multipart/x;"' + b";" * 60_000 + (b"\r\n " + b";" * 60_000) * 90,  # hours for http.client
+    ],
+)
+def test_no_content_type_does_harm(kind, local, listen):
+    port = listen(send(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nContent-Length: 3\r\n\r\nabc"))
+    assert download.download(f"http://127.0.0.1:{port}/") == b"abc"
+
+
+def test_blanks_around_headers_do_no_harm(local, listen):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding:  Identity  \r\nContent-Length: 3 \r\n\r\nabc"
+    assert download.download(f"http://127.0.0.1:{listen(send(head))}/") == b"abc"
+
+
+def test_a_family_of_addresses_that_this_machine_lacks_is_a_failed_connection(monkeypatch):
+    real = socket.socket
+
+    def lacking(family, *arguments):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *arguments)
+
+    monkeypatch.setattr(socket, "socket", lacking)
+    assert code_of("http://[2606:4700:4700::1111]/") == "connect_failed"
 
 
 def test_more_than_was_declared_is_not_read(local, listen):

@@ -96,9 +96,23 @@ def test_a_photo_is_turned_upright_as_pillow_would(orientation, file_format):
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_either_byte_order_of_exif_data_is_read(order):
-    tiff = struct.pack(order + "2sHLHHHLHHL", b"II" if order == "<" else b"MM", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
+@pytest.mark.parametrize(("kind", "size"), image_source.INTEGERS.items())
+def test_either_byte_order_and_every_size_of_exif_data_is_read(order, kind, size):
+    tiff = struct.pack(order + "2sHLHHHL" + size, b"II" if order == "<" else b"MM", 42, 8, 1, 0x0112, kind, 1, 6)
     assert image_source.find_orientation(tiff) == 6
+
+
+def test_exif_data_in_two_segments_are_put_together():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = exif.tobytes()
+    segments = [hostile.jpeg_segment(0xE1, b"Exif\0\0" + part) for part in (b"", data[6:20], data[20:])]
+    photo = save(Image.new("RGB", (40, 30)), "JPEG")
+    assert decode(photo[:2] + b"".join(segments) + photo[2:]).size == (30, 40)
+
+
+def test_the_film_behind_a_photo_does_not_matter():
+    assert decode(hostile.JPEG + random.Random(0).randbytes(9_000_000)).size == (hostile.SIDE, hostile.SIDE)
 
 
 @given(st.binary(max_size=80))
