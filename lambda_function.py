@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from keras_image_helper import create_preprocessor
@@ -22,6 +23,8 @@ CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "
 
 preprocessor = create_preprocessor("xception", target_size=(299, 299))
 model = load_model(str(Path(__file__).with_name("clothing_model.tflite")))
+
+calls = count()
 
 gc.freeze()
 gc.enable()
@@ -66,18 +69,18 @@ def parse_body(event):
 
 def lambda_handler(event, context):
     """Answer a direct event with scores, or a proxy event with an HTTP response that holds them."""
-    log = {"request_id": getattr(context, "aws_request_id", None), "error": None}
+    log = {"request_id": getattr(context, "aws_request_id", None), "cold": next(calls) == 0, "error": None}
     is_proxy = isinstance(event, dict) and ("body" in event or "requestContext" in event)
     try:
         if not isinstance(event, dict) or "Records" in event or "detail-type" in event:
             raise request_error("unsupported_event", 'Send {"url": …}, {"image": …} or an API Gateway proxy event.')
         scores = predict(parse_body(event) if is_proxy else event, log)
-        return http_response(200, scores) if is_proxy else scores
+        return http_response(200, scores, log) if is_proxy else scores
     except Exception as cause:
         error = explain(cause)
         log["error"] = type(error).__name__
         if is_proxy:
-            return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}})
+            return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}}, log)
         raise error.with_traceback(None) from None
     finally:
         print(json.dumps(log))
@@ -91,9 +94,11 @@ def explain(cause):
     return request_error("internal", "The function failed; its log says why.")
 
 
-def http_response(status, content):
+def http_response(status, content, log):
     """Return what an API Gateway proxy integration sends to its client."""
-    headers = {"Content-Type": "application/json"}
+    times = [f"{name[:-3]};dur={value}" for name, value in log.items() if name.endswith("_ms")]
+    headers = {"Content-Type": "application/json", "Server-Timing": ", ".join(["cold"] * log["cold"] + times)}
     if "CORS_ORIGIN" in os.environ:
         headers["Access-Control-Allow-Origin"] = os.environ["CORS_ORIGIN"]
+        headers["Access-Control-Expose-Headers"] = "Server-Timing"
     return {"statusCode": status, "headers": headers, "body": json.dumps(content)}

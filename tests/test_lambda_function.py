@@ -1,6 +1,8 @@
 """The handler's contract: events in, scores or errors out, one log line a request."""
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -42,6 +44,15 @@ def test_an_http_response_may_be_read_by_pages_of_the_origin_in_the_environment(
     monkeypatch.setenv("CORS_ORIGIN", "https://example.com")
     for event in ({"body": json.dumps(trousers)}, {"body": "{"}):
         assert lambda_handler(event, None)["headers"]["Access-Control-Allow-Origin"] == "https://example.com"
+
+
+def test_an_http_response_tells_how_long_its_parts_took_and_whether_the_start_was_one_of_them(trousers, monkeypatch):
+    monkeypatch.setattr(lambda_function, "calls", itertools.count())
+    cold, warm = (lambda_handler({"body": json.dumps(trousers)}, None)["headers"]["Server-Timing"] for _ in range(2))
+    parts = r"download;dur=[\d.]+, decode;dur=[\d.]+, inference;dur=[\d.]+"
+    assert re.fullmatch(f"cold, {parts}", cold)
+    assert re.fullmatch(parts, warm)
+    assert lambda_handler({"body": "{"}, None)["headers"]["Server-Timing"] == ""
 
 
 def test_a_photo_by_address_scores_like_the_same_photo_inline(trousers, photo_server):
@@ -113,7 +124,7 @@ def test_a_request_leaves_one_log_line_with_its_times_and_nothing_of_its_content
     lambda_handler({"image": trousers["image"], "note": "secret"}, Context())
     (line,) = capsys.readouterr().out.splitlines()
     log = json.loads(line)
-    assert set(log) == {"request_id", "error", "download_ms", "decode_ms", "inference_ms"}
+    assert set(log) == {"request_id", "cold", "error", "download_ms", "decode_ms", "inference_ms"}
     assert (log["request_id"], log["error"]) == ("request-1", None)
     assert all(log[name] >= 0 for name in ("download_ms", "decode_ms", "inference_ms"))
 
