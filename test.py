@@ -2,6 +2,7 @@
 
 python test.py                                    the repository's photo of trousers
 python test.py photo.jpg https://example.com/a.png  files, sent as base64, and addresses
+python test.py --plot photo.jpg                   also draw the photo beside its probabilities, in photo-scores.png
 
 The endpoint is PREDICT_URL, else the REST API of AWS_REGION and API_NUMBER, else what deploy.sh
 saved, else the function that `make run` serves on localhost:8080. PREDICT_API_KEY is the key of an API
@@ -10,10 +11,13 @@ that asks for one.
 
 import argparse
 import base64
+import io
 import json
+import math
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -89,13 +93,54 @@ def describe_error(answer, status):
     return " ".join(f"HTTP {status}, {error.get('code', 'error')}: {message}".split())
 
 
+def probabilities(scores):
+    """Return {class: probability} by softmax, the likeliest first."""
+    most = max(scores.values())
+    powers = {name: math.exp(score - most) for name, score in scores.items()}
+    total = sum(powers.values())
+    return {name: powers[name] / total for name in sorted(powers, key=powers.get, reverse=True)}
+
+
+def draw(photo, scores):
+    """Draw a photo beside the probability of each class; return the path of the PNG; raise PredictError."""
+    from matplotlib.figure import Figure
+    from PIL import Image, ImageOps
+
+    path = Path(f"{Path(urlsplit(photo).path).stem or 'photo'}-scores.png")
+    shares = probabilities(scores)
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    picture, bars = figure.subplots(1, 2)
+    boxes = bars.barh(list(shares), [100 * share for share in shares.values()])
+    bars.bar_label(boxes, fmt="%.1f", padding=3)
+    bars.set(title=next(iter(shares)), xlabel="probability, %", xlim=(0, 115))
+    bars.invert_yaxis()
+    picture.axis("off")
+    try:
+        picture.imshow(ImageOps.exif_transpose(Image.open(io.BytesIO(read(photo)))).convert("RGB"))
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise PredictError(f"{photo}: it cannot be drawn ({error})") from error
+    return path
+
+
+def read(photo):
+    """Return the bytes of a file or an address; raise OSError."""
+    if photo.startswith(("http://", "https://")):
+        return requests.get(photo, timeout=TIMEOUT_SECONDS).content
+    return Path(photo).read_bytes()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", default=[str(PHOTO)], metavar="PHOTO_OR_URL")
+    parser.add_argument("--plot", action="store_true", help="draw each photo beside its probabilities")
+    arguments = parser.parse_args()
     failed = False
-    for photo in parser.parse_args().photos:
+    for photo in arguments.photos:
         try:
             scores = predict(photo, endpoint())
+            if arguments.plot:
+                print(f"wrote {draw(photo, scores)}", file=sys.stderr)
         except KeyboardInterrupt:
             sys.exit(130)
         except PredictError as error:

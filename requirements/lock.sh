@@ -36,7 +36,9 @@ lock_inference "$NEW_GLIBC" 3.12 3.13 3.14
 lock_benchmark onnx
 lock_benchmark keras
 lock_benchmark export
-lock local.in --universal --python-version 3.8 --output-file local.txt "${UPGRADE[@]}"
+# matplotlib takes the numpy and Pillow that the function has.
+lock local.in --universal --python-version 3.8 --no-emit-package numpy --no-emit-package pillow \
+  --output-file local.txt "${UPGRADE[@]}"
 lock emulator.in --universal --python-version 3.8 --no-deps --output-file emulator.txt "${UPGRADE[@]}"
 lock aws.in --universal --python-version 3.10 --output-file aws.txt "${UPGRADE[@]}"
 lock dev.in --universal --python-version 3.9 --output-file dev.txt "${UPGRADE[@]}"

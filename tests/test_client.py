@@ -2,12 +2,14 @@
 
 import base64
 import json
+import math
 import os
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT, TROUSERS
+from PIL import Image
 
 import test as client
 from web.serve import free_port
@@ -31,11 +33,11 @@ def api(photo_server):
     return api
 
 
-def run_client(*photos, **environ):
-    """Run `python test.py` and return its exit status, output and errors."""
+def run_client(*photos, cwd=None, **environ):
+    """Run `python test.py` in a folder and return its exit status, output and errors."""
     command = [sys.executable, ROOT / "test.py", *map(str, photos)]
     clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    result = subprocess.run(command, env={**clean, **environ}, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=cwd, env={**clean, **environ}, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout, result.stderr
 
 
@@ -136,3 +138,29 @@ def test_no_server_is_one_line_and_a_failure():
 def test_an_answer_that_is_no_json_is_one_line_and_a_failure(api):
     status, _, errors = run_client(PREDICT_URL=api.url("/photo.jpg"))
     assert (status, len(errors.splitlines())) == (1, 1)
+
+
+def test_probabilities_are_the_softmax_of_the_scores_the_likeliest_first():
+    shares = client.probabilities({"hat": 0.0, "pants": 1000.0, "dress": 1000.0 + math.log(3)})
+    assert list(shares) == ["dress", "pants", "hat"]
+    assert list(shares.values()) == pytest.approx([0.75, 0.25, 0])
+
+
+def test_photos_are_drawn_beside_their_probabilities(api, tmp_path):
+    photos = [TROUSERS, api.url("/photo.jpg?size=large")]
+    api.answers["/photo.jpg?size=large"] = api.answers["/photo.jpg"]
+    status, output, errors = run_client("--plot", *photos, cwd=tmp_path, PREDICT_URL=api.url("/predict"))
+    assert status == 0, errors
+    assert output.splitlines()[-1] == "pants"
+    for name in ("pants-1-scores.png", "photo-scores.png"):
+        assert f"wrote {name}" in errors
+        with Image.open(tmp_path / name) as plot:
+            assert (plot.format, plot.size) == ("PNG", (1200, 600))
+            assert len(plot.convert("RGB").getcolors(1 << 20)) > 1000  # a photo, not bars alone
+
+
+def test_a_photo_that_cannot_be_drawn_is_one_line_and_a_failure(api, tmp_path):
+    status, _, errors = run_client("--plot", __file__, cwd=tmp_path, PREDICT_URL=api.url("/predict"))
+    assert (status, len(errors.splitlines())) == (1, 1)
+    assert "cannot be drawn" in errors
+    assert list(tmp_path.iterdir()) == []
