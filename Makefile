@@ -6,21 +6,24 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container test-aws deploy destroy benchmark lint audit lock python emulator tensorflow docker other-pythons
+.PHONY: help run test test-container test-page test-aws deploy destroy benchmark lint audit lock python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080, in AWS's emulator
-	@.venv/bin/python web/serve.py
+run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080, in AWS's emulator, and a page on localhost:8081
+	@.venv/bin/python -m web.serve
 
-test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor AWS
-	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/aws
+test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor Chromium
+	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/page --ignore tests/aws
 
 test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
 	.venv-dev/bin/python -m pytest tests/container
 
-test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## rehearse deploy.sh on this machine, with Docker and a stand-in for AWS
+test-page: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## test the page in a headless Chromium
+	.venv-dev/bin/python -m pytest tests/page
+
+test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## rehearse deploy.sh on this machine, with Docker, Chromium and a stand-in for AWS
 	tests/container/base_image.sh 3.13 >/dev/null
 	.venv-dev/bin/python -m pytest tests/aws --numprocesses 2
 

@@ -2,17 +2,21 @@
 
 import base64
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import nbformat
 import pytest
 from hypothesis import settings
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = sorted((ROOT / "tests/photos").glob("*/*.jpg"))
@@ -25,6 +29,7 @@ RUNNING_VERSION = "{}.{}".format(*sys.version_info)
 sys.path.insert(0, str(ROOT))
 
 import limits  # noqa: E402
+from web.serve import free_port  # noqa: E402
 
 
 def encode(data):
@@ -130,7 +135,7 @@ def serving(command, port, log):
     process = subprocess.Popen(
         ["env", "--default-signal=INT", *command],
         cwd=ROOT,
-        env={**os.environ, "PORT": str(port)},
+        env={**os.environ, "PORT": str(port), "PAGE_PORT": str(free_port())},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -151,3 +156,33 @@ def serving(command, port, log):
             os.killpg(process.pid, signal.SIGTERM)
         process.stdout.close()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The address of the page, with a function behind it, as `make run` serves them."""
+    command = [python_of(RUNNING_VERSION), "-m", "web.serve"]
+    with (tmp_path_factory.mktemp("site") / "log").open("w") as log, serving(command, free_port(), log) as (process, _):
+        yield re.search(r"The page is at (\S+/),", process.printed)[1]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: Debian's, or the one that `playwright install chromium` fetches."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page_elsewhere(serve):
+    """The address of the page on another host than the API's."""
+    handler = partial(SilentFileHandler, directory=ROOT)
+    server = serve(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+    return f"http://127.0.0.1:{server.server_port}/web/index.html"
+
+
+class SilentFileHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass

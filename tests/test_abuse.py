@@ -23,7 +23,7 @@ BODIES = [None, "", "{", "[]", "[" * 100_000, "NaN", '{"image": "\\ud800"}', '{"
 
 
 def function_of(server):
-    """Return the process that runs the handler, below web/serve.py."""
+    """Return the process that runs the handler, below web.serve."""
     (function,) = [child for child in server.children(recursive=True) if child.cmdline()[1:3] == ["-m", "awslambdaric"]]
     return function
 
@@ -58,7 +58,7 @@ def good_events(server):
 def test_abuse_changes_no_score_and_takes_no_memory(version, photo_server, capsys, tmp_path):
     chance = random.Random(0)
     bad, good = bad_events(photo_server), good_events(photo_server)
-    command = [python_of(version), "web/serve.py"]
+    command = [python_of(version), "-m", "web.serve"]
     log = (tmp_path / "log").open("w")
     with log, serving(command, free_port(), log) as (server, url), requests.Session() as session:
         function = function_of(psutil.Process(server.pid))

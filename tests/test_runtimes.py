@@ -43,7 +43,7 @@ def test_the_model_answers_as_keras_does(python):
 
 
 def test_the_emulator_answers_over_http(python, tmp_path):
-    with (tmp_path / "log").open("w+") as log, serving([python, "web/serve.py"], free_port(), log) as (process, url):
+    with (tmp_path / "log").open("w+") as log, serving([python, "-m", "web.serve"], free_port(), log) as (process, url):
         scores = requests.post(url, json={"image": encode(TROUSERS.read_bytes())}, timeout=60).json()
         assert max(scores, key=scores.get) == "pants"
         assert json.dumps(scores, indent=2) in process.printed
@@ -58,7 +58,7 @@ def test_the_emulator_answers_over_http(python, tmp_path):
 
 
 def test_the_client_classifies_every_photo_through_the_emulator(tmp_path):
-    server = [python_of(RUNNING_VERSION), "web/serve.py"]
+    server = [python_of(RUNNING_VERSION), "-m", "web.serve"]
     with (tmp_path / "log").open("w+") as log, serving(server, free_port(), log) as (_, url):
         command = [sys.executable, ROOT / "test.py", *PHOTOS]
         output = subprocess.check_output(command, env={"PREDICT_URL": url}, text=True)
