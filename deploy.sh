@@ -433,7 +433,9 @@ show_logs() {
 print_result() {
   echo "$URL" >"$SAVED_ENDPOINT.new"
   mv "$SAVED_ENDPOINT.new" "$SAVED_ENDPOINT"
-  say "It sees $PHOTO_CLASS. test.py now asks this API; for the lesson's client:"
+  say "It sees $PHOTO_CLASS. test.py now asks this API, and so does the page: make run, and then open"
+  say "http://localhost:8081/?endpoint=$URL"
+  say "For the lesson's client:"
   say "AWS_REGION=$REGION"
   say "API_NUMBER=$API"
   echo "$URL"

@@ -5,6 +5,7 @@ import json
 import pytest
 import requests
 from conftest import TROUSERS, encode
+from playwright.sync_api import expect
 from rehearsal import rehearsal
 
 GOOD = {"image": encode(TROUSERS.read_bytes())}
@@ -74,6 +75,7 @@ def test_a_fresh_deployment_is_proved_and_test_py_asks_it(empty):
     assert result.output == empty.url + "\n"
     assert "\nAWS_REGION=eu-west-1\n" in result.errors
     assert f"\nAPI_NUMBER={resources(empty)['Api']}\n" in result.errors
+    assert f"/?endpoint={empty.url}\n" in result.errors
     assert "predict" in empty.proxy.calls
     client = empty.client()
     assert client.stdout.splitlines()[-1] == "pants", client.stderr
@@ -107,6 +109,17 @@ def test_scores_may_be_read_by_a_browser_after_its_preflight(live):
     answer = post(live.url, GOOD, Origin="https://example.com")
     assert max(answer.json(), key=answer.json().get) == "pants"
     assert answer.headers[ORIGIN] == "*"
+
+
+def test_the_page_on_another_host_shows_what_the_api_answers(live, browser, page_elsewhere):
+    page = browser.new_page()
+    page.goto(f"{page_elsewhere}?endpoint={live.url}")
+    page.click("#samples img[src*=hat]")
+    expect(page.locator("#status")).to_contain_text("hat, ", timeout=60_000)
+    expect(page.locator("#times")).to_contain_text("inference")
+    page.set_input_files("#file", {"name": "photo", "mimeType": "", "buffer": b"no photo"})
+    expect(page.locator("#error")).to_contain_text("The photo is none of JPEG")
+    page.close()
 
 
 def test_a_fault_of_the_api_may_be_read_by_a_browser(live):
