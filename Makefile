@@ -14,13 +14,13 @@ help: ## list the commands
 run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080, in AWS's emulator, and a page on localhost:8081
 	@.venv/bin/python -m web.serve
 
-test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor Chromium
+test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor a browser
 	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/page --ignore tests/aws
 
 test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
 	.venv-dev/bin/python -m pytest tests/container
 
-test-page: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## test the page in a headless Chromium
+test-page: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## test the page in a browser, Chromium
 	.venv-dev/bin/python -m pytest tests/page
 
 test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## rehearse deploy.sh on this machine, with Docker, Chromium and a stand-in for AWS
