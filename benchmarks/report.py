@@ -81,9 +81,25 @@ def size_table(results):
     return markdown(header, rows)
 
 
+def reason_table(results):
+    """Return the table that says what TensorFlow Lite saves."""
+    both = [results["stacks"][key] for key in ("keras", "ours-3.13")]
+    rows = []
+    for name, part in {
+        "import": "imports",
+        "open the model": "model load",
+        "first inference": "first inference",
+    }.items():
+        rows.append([name, *[f"{stack['cores: 1']['parts'][part]['median']:,.0f} ms" for stack in both]])
+    rows.append(["packages", *[f"{stack['packages MB']:,.0f} MB" for stack in both]])
+    rows.append(["model", *[f"{stack['model MB']:.0f} MB" for stack in both]])
+    rows.append(["peak memory", *[f"{stack['cores: 1']['peak MB']['median']:.0f} MB" for stack in both]])
+    return markdown(["", "TensorFlow and Keras", "LiteRT, int8"], rows)
+
+
 def tables(results):
     """Return what stands in the README between the marks of each name."""
-    return {"stacks": stack_table(results), "sizes": size_table(results)}
+    return {"stacks": stack_table(results), "reasons": reason_table(results), "sizes": size_table(results)}
 
 
 def plot_stacks(results):

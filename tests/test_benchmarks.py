@@ -12,7 +12,7 @@ RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["stacks", "sizes"])
+@pytest.mark.parametrize("name", ["stacks", "reasons", "sizes"])
 def test_the_readme_shows_the_results(name):
     table = report.tables(RESULTS)[name]
     assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in README
@@ -50,6 +50,9 @@ def test_the_readme_adds_up_what_a_million_photos_cost():
     text = " ".join(README.split())
     assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in text
     assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in text
+    milliseconds = choice["warm"]["median"]
+    assert f"a request takes {milliseconds:.0f} ms on {choice['megabytes']} MB" in text
+    assert f"{milliseconds * 1000:,.0f} seconds × 0.5 GB × $0.0000166667 = ${computing:.2f}" in text
 
 
 def test_the_readme_gives_the_sizes_of_the_images():
