@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container test-page test-aws deploy destroy benchmark lint audit lock python emulator tensorflow docker other-pythons
+.PHONY: help run test test-container test-page test-aws deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) #
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh tests/container/base_image.sh tests/container/stand_in/*.sh
 	.venv-aws/bin/cfn-lint template.yaml
+
+lint-workflow: ## check the GitHub workflow; needs npm
+	npm ci --prefix tests/workflow --silent
+	node tests/workflow/lint.mjs .github/workflows/*.yml
+
+check-readme: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## run the README's commands
+	@.venv-dev/bin/python tests/check_readme.py
 
 audit: tensorflow .venv-dev/installed-$(VERSION) ## look for known faults in the locked packages; needs the internet
 	for lock in requirements/*.txt; do echo $$lock; .venv-dev/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || failed=1; done; exit $${failed:-0}

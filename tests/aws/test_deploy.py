@@ -2,9 +2,10 @@
 
 import json
 
+import check_readme
 import pytest
 import requests
-from conftest import TROUSERS, encode
+from conftest import ROOT, TROUSERS, encode
 from playwright.sync_api import expect
 from rehearsal import rehearsal
 
@@ -79,6 +80,15 @@ def test_a_fresh_deployment_is_proved_and_test_py_asks_it(empty):
     assert "predict" in empty.proxy.calls
     client = empty.client()
     assert client.stdout.splitlines()[-1] == "pants", client.stderr
+
+
+def test_the_readmes_commands_print_what_it_shows(empty):
+    (empty.checkout / ".venv").symlink_to(ROOT / ".venv")
+    (empty.checkout / "my-photo.jpg").symlink_to(TROUSERS)
+    for command in check_readme.commands(check_readme.sections()[check_readme.AWS_SECTION]):
+        if not command.text.startswith(("export ", "make test-aws")):
+            check_readme.check(command, empty.checkout, **empty.environ)
+    assert empty.aws("cloudformation", "describe-stacks")["Stacks"] == []
 
 
 @pytest.mark.parametrize(
