@@ -14,6 +14,7 @@ from threading import Thread
 from types import SimpleNamespace
 from urllib.parse import parse_qs
 
+import pytest
 import requests
 import urllib3
 from conftest import ROOT
@@ -241,3 +242,17 @@ def remove_containers(port):
     found = subprocess.check_output(["docker", "ps", "--all", "--quiet", "--filter", label], text=True).split()
     if found:
         subprocess.run(["docker", "rm", "--force", *found], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    """An AWS account."""
+    with rehearsal(tmp_path_factory.mktemp("aws")) as account:
+        yield account
+
+
+@pytest.fixture
+def empty(account):
+    """The account without anything in it, and a fresh checkout."""
+    account.reset()
+    return account

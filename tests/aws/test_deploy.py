@@ -7,26 +7,13 @@ import pytest
 import requests
 from conftest import ROOT, TROUSERS, encode
 from playwright.sync_api import expect
-from rehearsal import rehearsal
+
+pytest_plugins = ["rehearsal"]
 
 GOOD = {"image": encode(TROUSERS.read_bytes())}
 NAME = "clothing-classifier"
 ORIGIN = "Access-Control-Allow-Origin"
 OURS = {"deployed-by": f"clothing-classifier/{NAME}"}
-
-
-@pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    """An AWS account."""
-    with rehearsal(tmp_path_factory.mktemp("aws")) as account:
-        yield account
-
-
-@pytest.fixture
-def empty(account):
-    """The account without anything in it, and a fresh checkout."""
-    account.reset()
-    return account
 
 
 @pytest.fixture
@@ -85,9 +72,11 @@ def test_a_fresh_deployment_is_proved_and_test_py_asks_it(empty):
 def test_the_readmes_commands_print_what_it_shows(empty):
     (empty.checkout / ".venv").symlink_to(ROOT / ".venv")
     (empty.checkout / "my-photo.jpg").symlink_to(TROUSERS)
-    for command in check_readme.commands(check_readme.sections()[check_readme.AWS_SECTION]):
-        if not command.text.startswith(("export ", "make test-aws")):
-            check_readme.check(command, empty.checkout, **empty.environ)
+    commands = list(check_readme.commands(check_readme.sections()[check_readme.AWS_SECTION]))
+    region = dict(pair.split("=") for pair in commands[0].text.split()[1:])
+    for command in commands[1:]:
+        if not command.text.startswith(("export PREDICT_API_KEY", "make test-aws")):
+            check_readme.check(command, empty.checkout, **{**empty.environ, **region})
     assert empty.aws("cloudformation", "describe-stacks")["Stacks"] == []
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 from conftest import TROUSERS, encode
-from rehearsal import rehearsal
 from test_deploy import NAME, image_tags, kept_tags, post, resources
+
+pytest_plugins = ["rehearsal"]
 
 GOOD = {"image": encode(TROUSERS.read_bytes())}
 # What changes something in AWS, in its order.
@@ -13,20 +14,6 @@ BROKEN = """Resources:
   Broken: {Type: AWS::ApiGateway::GatewayResponse, Properties: {RestApiId: nobody, ResponseType: THROTTLED}}
 """
 STEPS = ["look for", "build", "create", "push", "configure", "wait for", "deploy", "ask"]
-
-
-@pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    """An AWS account."""
-    with rehearsal(tmp_path_factory.mktemp("aws")) as account:
-        yield account
-
-
-@pytest.fixture
-def empty(account):
-    """The account without anything in it, and a fresh checkout."""
-    account.reset()
-    return account
 
 
 @pytest.fixture
