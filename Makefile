@@ -6,13 +6,15 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run test test-container test-page test-aws deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
+.PHONY: help run install test test-container test-page test-aws deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080, in AWS's emulator, and a page on localhost:8081
 	@.venv/bin/python -m web.serve
+
+install: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## install the packages of the function, notebooks and tests
 
 test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor a browser
 	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/page --ignore tests/aws

@@ -8,8 +8,7 @@
 # Needs the AWS CLI (1 or 2) with credentials, and to deploy also Docker, curl and git. Progress goes to
 # stderr, the address of the API to stdout. Exit status 2: refused before anything was changed.
 #
-# Settings come from the environment, each time anew; beside those below, REGISTRY names a host in place
-# of the account's own registry.
+# Settings come from the environment, each time anew; the README lists them.
 set -Eeuo pipefail
 
 readonly STACK_NAME="${STACK_NAME:-clothing-classifier}"
@@ -139,7 +138,7 @@ check_settings() {
   check_text REQUIRE_API_KEY '^(true|false)$'
   check_text LOG_DAYS '^(1|3|5|7|14|30|60|90|120|150|180|365|400|545|731|1096|1827|2192|2557|2922|3288|3653)$'
   check_number MEMORY 128 10240
-  check_number TIMEOUT 1 29
+  check_number TIMEOUT 1 28
   check_number RESERVED_CONCURRENCY -1 100000
   check_number PROVISIONED_CONCURRENCY 0 100000
   check_number THROTTLE_RATE 1 10000

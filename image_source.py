@@ -86,9 +86,8 @@ def decode(data):
     except RequestError:
         raise
     except Image.DecompressionBombError:
-        raise request_error(
-            "too_many_pixels", f"The photo has over {limits.MAX_PIXELS:,} pixels; scale it down."
-        ) from None
+        message = f"The photo has over {limits.MAX_PIXELS:,} pixels, or over {MAX_SIDE:,} on a side; scale it down."
+        raise request_error("too_many_pixels", message) from None
     except Exception as error:  # Pillow raises whatever its decoders meet with in broken bytes
         raise request_error(
             "undecodable", "The photo is damaged and cannot be decoded; save or export it anew."

@@ -107,7 +107,9 @@ def test_the_event_is_a_proxy_event(standing_for):
     assert answer.headers["X-Custom"] == "yes"
 
 
-@pytest.mark.parametrize("answer", [{"errorType": "internal"}, {"statusCode": 200}, None, []])
+@pytest.mark.parametrize(
+    "answer", [{"errorType": "internal"}, {"statusCode": 200}, {"statusCode": 200, "body": None}, None, []]
+)
 def test_a_function_that_answers_nonsense_is_a_502_that_a_page_may_read(answer, standing_for):
     answer = requests.post(standing_for(lambda event: answer), json=GOOD, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "DEFAULT_5XX")

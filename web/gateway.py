@@ -60,11 +60,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.server.invoke(event)
-            self.answer(answer["statusCode"], answer["body"].encode(), answer["headers"])
+            status, content, headers = answer["statusCode"], answer["body"].encode(), answer["headers"]
         except socket.timeout:
             self.fail(504, "INTEGRATION_TIMEOUT", "Endpoint request timed out")
-        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
             self.fail(502, "DEFAULT_5XX", "Internal server error")
+        else:
+            self.answer(status, content, headers)
 
     def make_event(self, body):
         """Return the event that API Gateway makes of this request.
