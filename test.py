@@ -45,9 +45,14 @@ def endpoint(environ=os.environ):
     return LOCAL_ENDPOINT
 
 
+def is_address(photo):
+    """Tell an address from the path of a file."""
+    return photo.startswith(("http://", "https://"))
+
+
 def make_request(photo):
     """Return {"url": photo} for an address and {"image": base64} for a file; raise PredictError."""
-    if photo.startswith(("http://", "https://")):
+    if is_address(photo):
         return {"url": photo}
     try:
         data = Path(photo).read_bytes()
@@ -116,18 +121,12 @@ def draw(photo, scores):
     bars.invert_yaxis()
     picture.axis("off")
     try:
-        picture.imshow(ImageOps.exif_transpose(Image.open(io.BytesIO(read(photo)))).convert("RGB"))
+        data = requests.get(photo, timeout=TIMEOUT_SECONDS).content if is_address(photo) else Path(photo).read_bytes()
+        picture.imshow(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise PredictError(f"{photo}: it cannot be drawn ({error})") from error
     return path
-
-
-def read(photo):
-    """Return the bytes of a file or an address; raise OSError."""
-    if photo.startswith(("http://", "https://")):
-        return requests.get(photo, timeout=TIMEOUT_SECONDS).content
-    return Path(photo).read_bytes()
 
 
 def main():
