@@ -53,9 +53,9 @@ def predict(request, log):
 
 def parse_body(event):
     """Return the JSON object in the body of an API Gateway or function URL event; raise RequestError."""
-    body, is_base64 = event.get("body") or "{}", event.get("isBase64Encoded")
+    body = event.get("body") or "{}"
     try:
-        body = base64.b64decode(body, validate=True) if is_base64 else body
+        body = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (ValueError, TypeError):
         raise request_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
     try:
