@@ -4,17 +4,16 @@
 section on AWS are for tests/aws.
 """
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from conftest import ROOT, TROUSERS, serving
+
 README = (ROOT / "README.md").read_text()
 AWS_SECTION = "8. Deploy it to AWS"
 # What is not run here, and why.
@@ -91,44 +90,25 @@ def check(command, folder, **environ):
         sys.exit(f"{command.text}\nexit status {result.returncode}; {wrong or result.stdout}")
 
 
-@contextlib.contextmanager
-def serving(command, folder):
-    """Run `make run` meanwhile, once it has printed what the README shows."""
-    print(f"$ {command.text}", flush=True)
-    log = (Path(folder) / "log").open("w")
-    process = subprocess.Popen(
-        ["bash", "-c", command.text], cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-    )
-    try:
-        printed = []
-        for line in process.stdout:
-            printed.append(line.rstrip("\n"))
-            if line.startswith("Serving "):
-                break
-        wrong = differences(command.output, printed[-len(command.output) :])
-        if wrong:
-            sys.exit(f"{command.text}\n{wrong}")
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
 def copy_of_checkout(folder):
     """Fill a folder with links to what is in the checkout, and with a photo of the reader's own."""
     for path in ROOT.iterdir():
         if path.name != ".predict-url":  # of a deployment, which test.py would ask
             (folder / path.name).symlink_to(path)
-    (folder / "my-photo.jpg").symlink_to(ROOT / "tests/photos/pants/pants-1.jpg")
+    (folder / "my-photo.jpg").symlink_to(TROUSERS)
 
 
 def main():
     found = [c for name, text in sections().items() if name != AWS_SECTION for c in commands(text)]
     (run,) = [command for command in found if command.text == "make run"]
     here = [c for c in found if c != run and not c.text.startswith(tuple(ELSEWHERE))]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
         copy_of_checkout(Path(folder))
-        with serving(run, folder):
+        print(f"$ {run.text}", flush=True)
+        with serving(run.text.split(), 8080, log, page_port=8081) as (process, _):
+            wrong = differences(run.output, process.printed.splitlines()[-len(run.output) :])
+            if wrong:
+                sys.exit(f"{run.text}\n{wrong}")
             for command in here:
                 check(command, folder)
     print(f"The README is right: {len(here) + 1} commands, {sum(bool(c.output) for c in here) + 1} with their output.")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -29,6 +29,7 @@ RUNNING_VERSION = "{}.{}".format(*sys.version_info)
 sys.path.insert(0, str(ROOT))
 
 import limits  # noqa: E402
+from benchmarks.stacks import QuietHandler  # noqa: E402
 from web.serve import free_port  # noqa: E402
 
 
@@ -36,6 +37,8 @@ def encode(data):
     """Return bytes as the base64 text that a request carries."""
     return base64.b64encode(data).decode()
 
+
+GOOD = {"image": encode(TROUSERS.read_bytes())}
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("any speed", deadline=None)
@@ -60,7 +63,7 @@ def printed():
 @pytest.fixture
 def trousers():
     """The request for the repository's photo of trousers."""
-    return {"image": encode(TROUSERS.read_bytes())}
+    return dict(GOOD)
 
 
 def python_of(version):
@@ -129,13 +132,13 @@ def photo_server(serve, monkeypatch):
 
 
 @contextmanager
-def serving(command, port, log):
+def serving(command, port, log, page_port=None):
     """Run a command that serves on `port` until Ctrl-C; yield its process and the URL it announces."""
     # A shell starts background jobs with Ctrl-C ignored, and the tests may be such a job.
     process = subprocess.Popen(
         ["env", "--default-signal=INT", *command],
         cwd=ROOT,
-        env={**os.environ, "PORT": str(port), "PAGE_PORT": str(free_port())},
+        env={**os.environ, "PORT": str(port), "PAGE_PORT": str(page_port or free_port())},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -178,11 +181,6 @@ def browser():
 @pytest.fixture
 def page_elsewhere(serve):
     """The address of the page on another host than the API's."""
-    handler = partial(SilentFileHandler, directory=ROOT)
+    handler = partial(QuietHandler, directory=ROOT)
     server = serve(ThreadingHTTPServer(("127.0.0.1", 0), handler))
     return f"http://127.0.0.1:{server.server_port}/web/index.html"
-
-
-class SilentFileHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass

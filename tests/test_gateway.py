@@ -7,13 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from conftest import ROOT, TROUSERS, encode
+from conftest import GOOD, ROOT
 
 from web import gateway
 from web.gateway import FILES, Gateway
 from web.serve import free_port
 
-GOOD = {"image": encode(TROUSERS.read_bytes())}
 ORIGIN = "Access-Control-Allow-Origin"
 
 

@@ -5,12 +5,11 @@ import json
 import check_readme
 import pytest
 import requests
-from conftest import ROOT, TROUSERS, encode
+from conftest import GOOD, ROOT, TROUSERS
 from playwright.sync_api import expect
 
 pytest_plugins = ["rehearsal"]
 
-GOOD = {"image": encode(TROUSERS.read_bytes())}
 NAME = "clothing-classifier"
 ORIGIN = "Access-Control-Allow-Origin"
 OURS = {"deployed-by": f"clothing-classifier/{NAME}"}

@@ -1,12 +1,11 @@
 """deploy.sh when it is killed and when AWS fails: it goes on where it stopped, and never half-hides a fault."""
 
 import pytest
-from conftest import TROUSERS, encode
+from conftest import GOOD
 from test_deploy import NAME, image_tags, kept_tags, post, resources
 
 pytest_plugins = ["rehearsal"]
 
-GOOD = {"image": encode(TROUSERS.read_bytes())}
 # What changes something in AWS, in its order.
 CHANGES = ["CreateRepository", "SetRepositoryPolicy", "PutLifecyclePolicy", "CreateChangeSet", "ExecuteChangeSet"]
 # A resource of an API that is not there.

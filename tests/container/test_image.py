@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import requests
-from conftest import PHOTOS, ROOT, TROUSERS, encode
+from conftest import GOOD, PHOTOS, ROOT, TROUSERS, encode
 from hostile import save
 from PIL import Image
 
@@ -23,7 +23,6 @@ MAX_MEGABYTES = 130
 # A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
 AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", "--memory=512m", "--memory-swap=512m"]
 AS_ON_LAMBDA += ["--ulimit=nofile=1024:1024", "--pids-limit=1024"]
-GOOD = {"image": encode(TROUSERS.read_bytes())}
 BAD = [
     {},
     [],
