@@ -26,7 +26,7 @@ test-page: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(
 	.venv-dev/bin/python -m pytest tests/page
 
 test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## rehearse deploy.sh on this machine, with Docker, Chromium and a stand-in for AWS
-	tests/container/base_image.sh 3.13 >/dev/null
+	tests/harness/base_image.sh 3.13 >/dev/null
 	.venv-dev/bin/python -m pytest tests/aws --numprocesses 2
 
 deploy: ## build the image, deploy it to AWS and prove it with a photo
@@ -45,7 +45,7 @@ benchmark: .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installe
 lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
-	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh tests/container/base_image.sh tests/container/stand_in/*.sh
+	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh tests/harness/base_image.sh tests/harness/stand_in/lambda-entrypoint.sh tests/harness/stand_in/bootstrap
 	.venv-aws/bin/cfn-lint template.yaml
 
 lint-workflow: ## check the GitHub workflow; needs npm

@@ -5,18 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import requests
 
 from benchmarks.measure import INLINE, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
 from interpreter import MB_PER_CORE
-from web.serve import PATH, emulator_command, free_port
+from tests.harness.emulator import PATH, emulator_command
+from tests.harness.servers import folder_server, free_port, running
 
 MODELS = ROOT / "build/benchmarks"
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -70,20 +68,6 @@ STACKS = {
 }
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@contextmanager
-def photo_server():
-    """Serve the photo's folder on loopback; yield the photo's address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=PHOTO.parent))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/{PHOTO.name}"
-    server.shutdown()
-
-
 def process_options(stack, cores):
     """Return the arguments of Popen for a process of the stack on the last `cores` cores of this machine."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model)}
@@ -135,7 +119,8 @@ def measure_times(cores):
     """Return {stack: {measure: summary}} on so many cores, the stacks taking turns in every round."""
     os.sched_setaffinity(0, range(os.cpu_count())[: -cores or None] or range(os.cpu_count()))
     served, parts = ({name: [] for name in STACKS} for _ in range(2))
-    with photo_server() as photo_url:
+    with running(folder_server(PHOTO.parent)) as server:
+        photo_url = f"http://127.0.0.1:{server.server_port}/{PHOTO.name}"
         for number in range(ROUNDS):
             for name, stack in STACKS.items():
                 print(f"cores: {cores}, round {number + 1} of {ROUNDS}: {name}", file=sys.stderr)

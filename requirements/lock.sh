@@ -40,5 +40,7 @@ lock_benchmark export
 lock local.in --universal --python-version 3.8 --no-emit-package numpy --no-emit-package pillow \
   --output-file local.txt "${UPGRADE[@]}"
 lock emulator.in --universal --python-version 3.8 --no-deps --output-file emulator.txt "${UPGRADE[@]}"
+lock ../tests/harness/stand_in/requirements.in --universal --python-version 3.8 \
+  --output-file ../tests/harness/stand_in/requirements.txt "${UPGRADE[@]}"
 lock aws.in --universal --python-version 3.10 --output-file aws.txt "${UPGRADE[@]}"
 lock dev.in --universal --python-version 3.9 --output-file dev.txt "${UPGRADE[@]}"

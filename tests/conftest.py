@@ -7,11 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import nbformat
 import pytest
@@ -29,8 +27,7 @@ RUNNING_VERSION = "{}.{}".format(*sys.version_info)
 sys.path.insert(0, str(ROOT))
 
 import limits  # noqa: E402
-from benchmarks.stacks import QuietHandler  # noqa: E402
-from web.serve import free_port  # noqa: E402
+from tests.harness.servers import folder_server, free_port, running  # noqa: E402
 
 
 def encode(data):
@@ -111,17 +108,8 @@ class PhotoHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def serve():
     """Start an HTTP server, return it, and stop it after the test."""
-    servers = []
-
-    def start(server):
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with ExitStack() as stack:
+        yield lambda server: stack.enter_context(running(server))
 
 
 @pytest.fixture
@@ -181,6 +169,5 @@ def browser():
 @pytest.fixture
 def page_elsewhere(serve):
     """The address of the page on another host than the API's."""
-    handler = partial(QuietHandler, directory=ROOT)
-    server = serve(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+    server = serve(folder_server(ROOT))
     return f"http://127.0.0.1:{server.server_port}/web/index.html"

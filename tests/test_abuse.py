@@ -12,7 +12,7 @@ from test_download import FORBIDDEN
 
 from lambda_function import CLASSES
 from limits import STATUS
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 REQUESTS = 10_000
 GOOD_SHARE = 0.03

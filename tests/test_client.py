@@ -12,7 +12,7 @@ from conftest import ROOT, TROUSERS
 from PIL import Image
 
 import test as client
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 SCORES = {"hat": -1.5, "pants": 8.25}
 

@@ -19,7 +19,7 @@ import download
 import limits
 from download import is_public
 from limits import RequestError
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 PUBLIC = """
 1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255

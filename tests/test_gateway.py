@@ -9,9 +9,9 @@ import pytest
 import requests
 from conftest import GOOD, ROOT
 
+from tests.harness.servers import free_port
 from web import gateway
 from web.gateway import FILES, Gateway
-from web.serve import free_port
 
 ORIGIN = "Access-Control-Allow-Origin"
 

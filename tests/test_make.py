@@ -9,7 +9,7 @@ import psutil
 import pytest
 from conftest import ROOT, serving
 
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 
 def make(*arguments, **environ):

@@ -21,7 +21,7 @@ from conftest import (
 
 from convert_model import TOLERANCE, check_parity
 from lambda_function import CLASSES
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 KERAS_LOGITS = json.loads((ROOT / "tests/keras_logits.json").read_text())
 

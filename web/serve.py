@@ -4,34 +4,19 @@ PORT=8080 PAGE_PORT=8081 python -m web.serve
 """
 
 import os
-import platform
 import signal
 import socket
 import subprocess
 import sys
-import time
-from importlib.metadata import distribution
 from pathlib import Path
 from threading import Thread
 
+from tests.harness.emulator import PATH, emulator_command
+from tests.harness.servers import stop, wait_until_open
 from web.gateway import Gateway
 
 ROOT = Path(__file__).resolve().parent.parent
-EMULATORS = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
-PATH = "/2015-03-31/functions/function/invocations"
-START_SECONDS = 30
-STOP_SECONDS = 10
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def find_emulator():
-    """Return the path of AWS's emulator for this processor, made executable; exit where there is none."""
-    if platform.system() != "Linux" or platform.machine() not in EMULATORS:
-        sys.exit(f"serve.py: no emulator for {platform.system()} on {platform.machine()}; use Docker instead.")
-    name = f"samcli/local/rapid/{EMULATORS[platform.machine()]}"
-    emulator = Path(distribution("aws-sam-cli").locate_file(name))
-    emulator.chmod(0o755)
-    return emulator
 
 
 def read_port(name, default):
@@ -53,36 +38,10 @@ def check_port(name, port):
             sys.exit(f"serve.py: port {port} cannot be used ({error.strerror}); try another: {name}=9000 make run")
 
 
-def free_port():
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def emulator_command(port, python=sys.executable, handler="lambda_function.lambda_handler"):
-    """Return the command that serves a handler on 127.0.0.1:`port`, with AWS's runtime client for that Python."""
-    command = [str(find_emulator()), "--log-level", "warning"]
-    command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
-    return [*command, str(python), "-m", "awslambdaric", handler]
-
-
 def start_emulator(port):
     """Start the emulator with the function, on loopback only and with photos from there; it logs to stderr."""
     environ = {"ALLOW_LOOPBACK": "true", "CORS_ORIGIN": "*", **os.environ}
     return subprocess.Popen(emulator_command(port), cwd=ROOT, env=environ, stdout=sys.stderr, start_new_session=True)
-
-
-def wait_until_open(port, emulator):
-    """Return once 127.0.0.1:`port` accepts connections; exit when the emulator dies first."""
-    deadline = time.monotonic() + START_SECONDS
-    while emulator.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    sys.exit("serve.py: the emulator did not start; its last lines above say why.")
 
 
 def leave(number, frame):
@@ -90,15 +49,6 @@ def leave(number, frame):
     for other in STOP_SIGNALS:
         signal.signal(other, lambda *_: None)
     sys.exit(128 + number)
-
-
-def stop(emulator):
-    """End the emulator, which ends the function that it started."""
-    emulator.terminate()
-    try:
-        emulator.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        emulator.kill()
 
 
 def main():
@@ -109,7 +59,10 @@ def main():
     url = f"http://localhost:{port}{PATH}"
     emulator = start_emulator(port)
     try:
-        wait_until_open(port, emulator)
+        try:
+            wait_until_open(port, emulator)
+        except RuntimeError:
+            sys.exit("serve.py: the emulator did not start; its last lines above say why.")
         if subprocess.call([sys.executable, ROOT / "test.py"], env={**os.environ, "PREDICT_URL": url}):
             sys.exit("serve.py: the function did not answer with scores; the lines above say why.")
         gateway = Gateway(page_port, url, os.environ.get("CORS_ORIGIN", "*"))

@@ -3,13 +3,15 @@
 import re
 
 from conftest import ROOT
-from rehearsal import rehearsal
+from rehearsal import Rehearsal
+
+from tests.harness.aws import running_aws
 
 POLICY = re.search(r"```json\n(\{.*?\n\})\n```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
 
 
 def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(tmp_path):
-    with rehearsal(tmp_path, AUTH="true") as account:
+    with running_aws(tmp_path, Rehearsal, AUTH="true") as account:
         user = ["--user-name", "deployer"]
         account.aws("iam", "create-user", *user)
         key = account.aws("iam", "create-access-key", *user)["AccessKey"]

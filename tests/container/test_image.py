@@ -5,20 +5,17 @@ import math
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
-import requests
 from conftest import GOOD, PHOTOS, ROOT, TROUSERS, encode
 from hostile import save
 from PIL import Image
 
 import limits
-from benchmarks.containers import VERSIONS, build_image, find_base, megabytes_without_base, wait_for_emulator
 from lambda_function import CLASSES
-from test import LOCAL_ENDPOINT
-from web.serve import free_port
+from tests.harness.containers import build, docker, find_base, megabytes_without_base, running
 
+VERSIONS = ("3.8", "3.13")
 MAX_MEGABYTES = 130
 # A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
 AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", "--memory=512m", "--memory-swap=512m"]
@@ -33,11 +30,6 @@ BAD = [
     {"url": "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next"},
     {"body": "{", "requestContext": {}},
 ]
-
-
-def docker(*arguments):
-    """Run one docker command and return what it printed; its errors go to this process's stderr."""
-    return subprocess.run(["docker", *arguments], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
@@ -56,39 +48,14 @@ def base(version):
 @pytest.fixture(scope="session")
 def image(version, base):
     """The image of the working tree."""
-    return build_image(version, base)
+    return build(ROOT, f"clothing-classifier:{version}", PYTHON_VERSION=version, BASE=base)
 
 
-class Container:
-    """A running container of the function."""
-
-    def __init__(self, name, port):
-        self.name = name
-        self.url = LOCAL_ENDPOINT.replace("8080", str(port))
-
-    def answer(self, event):
-        return requests.post(self.url, json=event, timeout=60).json()
-
-    def logs(self):
-        return subprocess.check_output(["docker", "logs", self.name], stderr=subprocess.STDOUT, text=True)
-
-    def memory(self):
-        """Return the resident bytes of the process that runs the handler."""
-        lines = docker("top", self.name, "-o", "pid,rss,args").splitlines()
-        (resident,) = [line.split()[1] for line in lines if "awslambdaric" in line and "aws-lambda-rie" not in line]
-        return int(resident) * 1024
-
-
-@contextmanager
-def running(image, *options, port=None):
-    """Run the image until the block ends; yield its Container once the emulator answers."""
-    port = port or free_port()
-    name = docker("run", "--detach", "--publish", f"{port}:8080", *options, image)
-    try:
-        wait_for_emulator(f"http://localhost:{port}")
-        yield Container(name, port)
-    finally:
-        docker("rm", "--force", "--volumes", name)
+def memory(container):
+    """Return the resident bytes of the process that runs the handler."""
+    lines = docker("top", container.name, "-o", "pid,rss,args").splitlines()
+    (resident,) = [line.split()[1] for line in lines if "awslambdaric" in line and "aws-lambda-rie" not in line]
+    return int(resident) * 1024
 
 
 @pytest.fixture
@@ -144,8 +111,8 @@ def test_a_cold_start_compiles_nothing(image):
 
 def test_it_runs_as_lambda_runs_it(container):
     for photo in PHOTOS:
-        assert list(container.answer({"image": encode(photo.read_bytes())})) == CLASSES
-    assert container.answer({**GOOD, "requestContext": {}, "body": json.dumps(GOOD)})["statusCode"] == 200
+        assert list(container.ask({"image": encode(photo.read_bytes())})) == CLASSES
+    assert container.ask({**GOOD, "requestContext": {}, "body": json.dumps(GOOD)})["statusCode"] == 200
     logs = container.logs()
     assert '"error": null' in logs
     assert "XNNPACK cannot run" not in logs
@@ -154,15 +121,15 @@ def test_it_runs_as_lambda_runs_it(container):
 def test_it_runs_where_the_processors_are_not_listed(image, tmp_path):
     """Lambda hides /sys/devices/system/cpu, where libraries count processors."""
     with running(image, "--volume", f"{tmp_path}:/sys/devices/system/cpu:ro") as container:
-        assert list(container.answer(GOOD)) == CLASSES
+        assert list(container.ask(GOOD)) == CLASSES
         assert "XNNPACK cannot run" not in container.logs()
 
 
 def test_bad_requests_change_no_score(container):
-    before = container.answer(GOOD)
-    answers = [container.answer(event) for event in BAD]
+    before = container.ask(GOOD)
+    answers = [container.ask(event) for event in BAD]
     assert [answer for answer in answers if "dress" in answer] == []
-    assert container.answer(GOOD) == before
+    assert container.ask(GOOD) == before
 
 
 def test_the_largest_photos_fit_into_memory(container):
@@ -179,22 +146,22 @@ def test_the_largest_photos_fit_into_memory(container):
         save(rgb.convert("1"), "BMP"),
     ]
     for photo in photos:
-        assert list(container.answer({"image": encode(photo)})) == CLASSES
+        assert list(container.ask({"image": encode(photo)})) == CLASSES
 
 
 def test_two_hundred_requests_leave_memory_flat(container):
     events = [{"image": encode(photo.read_bytes())} for photo in PHOTOS]
     for event in events:
-        container.answer(event)
-    before = container.memory()
+        container.ask(event)
+    before = memory(container)
     for _ in range(10):
-        first, *_ = [container.answer(event) for event in events]
-    assert container.memory() - before < 3_000_000
-    assert container.answer(events[0]) == first
+        first, *_ = [container.ask(event) for event in events]
+    assert memory(container) - before < 3_000_000
+    assert container.ask(events[0]) == first
 
 
 def test_it_ends_on_sigterm(container):
-    container.answer(GOOD)
+    container.ask(GOOD)
     docker("stop", "--time", "20", container.name)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container.name) != "137"
 

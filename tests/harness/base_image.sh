@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Print the name of an image to build on: AWS's Lambda image for Python where it can be pulled, else
-# a stand-in made of Debian, this machine's CPython, AWS's runtime client and AWS's emulator.
-# Usage: tests/container/base_image.sh 3.13
+# a stand-in made of Debian, this machine's CPython, AWS's runtime client and SDK, and AWS's emulator.
+# Further names are given to it as they are, for what asks for one by itself.
+# Usage: tests/harness/base_image.sh 3.13 [public.ecr.aws/lambda/python:3.13-x86_64 …]
 set -Eeuo pipefail
 
 readonly VERSION=$1
@@ -29,20 +30,28 @@ make_stand_in() {
   [[ $prefix != /usr ]] || { echo "base_image.sh: Python $VERSION must be installed in a folder of its own" >&2; exit 1; }
   mkdir "$context/lang"
   tar -C "$prefix" --exclude test --exclude '*.a' --exclude share -c . | tar -C "$context/lang" -x
-  cp tests/container/stand_in/* requirements/{local,emulator}.txt "$CERTIFICATES" "$context"
+  cp tests/harness/stand_in/* requirements/emulator.txt "$CERTIFICATES" "$context"
   cat /etc/pip.conf >"$context/pip.conf" 2>/dev/null || true
   docker build --build-arg BASE="$DEBIAN" --tag "$STAND_IN" "$context"
   rm -rf "$context"
 }
 
-main() {
-  if docker pull --quiet --platform linux/amd64 "$AWS_IMAGE" >&2; then
-    echo "$AWS_IMAGE"
-    return
-  fi
+# Set IMAGE.
+find_image() {
+  IMAGE=$AWS_IMAGE
+  docker pull --quiet --platform linux/amd64 "$AWS_IMAGE" >&2 && return
+  IMAGE=$STAND_IN
   docker image inspect "$DEBIAN" >/dev/null 2>&1 || make_debian >&2
   make_stand_in >&2
-  echo "$STAND_IN"
 }
 
-main
+main() {
+  local name
+  find_image
+  for name in "$@"; do
+    docker tag "$IMAGE" "$name"
+  done
+  echo "$IMAGE"
+}
+
+main "${@:2}"

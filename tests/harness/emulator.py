@@ -1,0 +1,49 @@
+"""AWS's runtime interface emulator, which serves a handler on loopback as Lambda does, without Docker.
+
+The Python that runs the handler has `awslambdaric` installed, the Python that imports this `aws-sam-cli`.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+
+from tests.harness.servers import free_port, stop, wait_until_open
+
+EMULATORS = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
+PATH = "/2015-03-31/functions/function/invocations"
+HANDLER = "lambda_function.lambda_handler"
+
+
+def find_emulator():
+    """Return the path of AWS's emulator for this processor, made executable; exit where there is none."""
+    if platform.system() != "Linux" or platform.machine() not in EMULATORS:
+        sys.exit(f"AWS has no emulator for {platform.system()} on {platform.machine()}; use Docker instead.")
+    name = f"samcli/local/rapid/{EMULATORS[platform.machine()]}"
+    emulator = Path(distribution("aws-sam-cli").locate_file(name))
+    emulator.chmod(0o755)
+    return emulator
+
+
+def emulator_command(port, python=sys.executable, handler=HANDLER):
+    """Return the command that serves a handler on 127.0.0.1:`port`, with AWS's runtime client for that Python."""
+    command = [str(find_emulator()), "--log-level", "warning"]
+    command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
+    return [*command, str(python), "-m", "awslambdaric", handler]
+
+
+@contextmanager
+def emulating(folder, python=sys.executable, handler=HANDLER, log=subprocess.DEVNULL, **environ):
+    """Serve a handler of a folder until the block ends; yield the address that takes its events."""
+    port = free_port()
+    command = emulator_command(port, python, handler)
+    emulator = subprocess.Popen(command, cwd=folder, env={**os.environ, **environ}, stdout=log, stderr=log)
+    try:
+        wait_until_open(port, emulator)
+        yield f"http://127.0.0.1:{port}{PATH}"
+    finally:
+        stop(emulator)
