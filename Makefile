@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run install test test-container test-page test-aws deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
+.PHONY: help run install test test-container test-page test-aws test-explore deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test-aws: docker tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$
 	tests/harness/base_image.sh 3.13 >/dev/null
 	.venv-dev/bin/python -m pytest tests/aws --numprocesses 2
 
+test-explore: docker python .venv-aws/installed-$(VERSION) ## test the systems of explore_more/, in a process for each
+	tests/harness/base_image.sh 3.13 >/dev/null
+	for makefile in explore_more/*/Makefile; do $(MAKE) --no-print-directory -C "$${makefile%/*}" test || failed=1; done; exit $${failed:-0}
+
 deploy: ## build the image, deploy it to AWS and prove it with a photo
 	@./deploy.sh
 
@@ -46,7 +50,7 @@ lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) #
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh tests/harness/base_image.sh tests/harness/stand_in/lambda-entrypoint.sh tests/harness/stand_in/bootstrap
-	.venv-aws/bin/cfn-lint template.yaml
+	.venv-aws/bin/cfn-lint template.yaml explore_more/*/template.yaml
 
 lint-workflow: ## check the GitHub workflow; needs npm
 	npm ci --prefix tests/workflow --silent
@@ -56,10 +60,11 @@ check-readme: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed
 	@.venv-dev/bin/python tests/check_readme.py
 
 audit: tensorflow .venv-dev/installed-$(VERSION) ## look for known faults in the locked packages; needs the internet
-	for lock in requirements/*.txt; do echo $$lock; .venv-dev/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || failed=1; done; exit $${failed:-0}
+	for lock in requirements/*.txt tests/harness/stand_in/*.txt explore_more/*/requirements/*.txt; do echo $$lock; .venv-dev/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || failed=1; done; exit $${failed:-0}
 
 lock: ## resolve requirements/*.in again; needs uv
 	requirements/lock.sh
+	for makefile in explore_more/*/Makefile; do $(MAKE) --no-print-directory -C "$${makefile%/*}" lock; done
 
 # One line where this machine cannot run the function or the tests, before anything is installed.
 python:

@@ -1,0 +1,5 @@
+from lambda_function import lambda_handler
+
+
+def test_any_event_is_answered():
+    assert lambda_handler({}, None) == "PONG"

@@ -1,0 +1,66 @@
+# What the Makefiles of the systems share: their environment, their tests, and how an image gets to AWS and away again.
+# PYTHON chooses the interpreter. To deploy, the environment gives credentials and AWS_REGION; BASE is the image to
+# build on, and REGISTRY where to push instead of the account's own, both as for deploy.sh.
+PYTHON ?= python3
+NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))
+LOCKS ?= $(wildcard requirements/*.txt)
+SHELL := bash
+.SHELLFLAGS := -Eeuo pipefail -c
+.ONESHELL:
+.PHONY: help run test deploy destroy deploy-image destroy-image lock
+
+export AWS_PAGER :=
+export BUILDX_NO_DEFAULT_ATTESTATIONS := 1
+ifdef AWS_REGION
+export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+.venv/installed: $(LOCKS)
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes $(^:%=-r %)
+	touch $@
+
+test: .venv/installed ## test it; the rehearsal of AWS needs the repository and Docker
+	.venv/bin/python -m pytest tests
+
+lock: ## resolve requirements/*.in again; needs uv
+	for file in requirements/*.in; do
+	  uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header --no-annotate \
+	    "$$file" --output-file "$${file%.in}.txt"
+	done
+
+# A repository that goes with its stack, whatever is in it.
+define IMAGES
+Resources:
+  Images: {Type: AWS::ECR::Repository, Properties: {EmptyOnDelete: true}}
+Outputs:
+  Uri: {Value: !GetAtt Images.RepositoryUri}
+endef
+export IMAGES
+
+# Push the image of ./Dockerfile to a repository of its own, and deploy ./template.yaml with its ImageUri.
+deploy-image:
+	@set -x  # show each command
+	repository=$$(mktemp)
+	trap 'rm "$$repository"' EXIT
+	echo "$$IMAGES" >"$$repository"
+	aws cloudformation deploy --stack-name $(NAME)-images --template-file "$$repository" --no-fail-on-empty-changeset
+	uri=$$(aws cloudformation describe-stacks --stack-name $(NAME)-images \
+	  --query 'Stacks[0].Outputs[0].OutputValue' --output text)
+	image=$${REGISTRY:-$${uri%%/*}}/$${uri#*/}
+	aws ecr get-login-password | docker login --username AWS --password-stdin "$${image%%/*}"
+	docker build --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE)) --tag "$$image" .
+	docker push "$$image"
+	digest=$$(docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$image" | grep "^$$image@")
+	aws cloudformation deploy --stack-name $(NAME) --template-file template.yaml --no-fail-on-empty-changeset \
+	  --capabilities CAPABILITY_IAM --parameter-overrides "ImageUri=$$digest"
+
+# Remove both stacks, with the image.
+destroy-image:
+	for stack in $(NAME) $(NAME)-images; do
+	  aws cloudformation delete-stack --stack-name "$$stack"
+	  aws cloudformation wait stack-delete-complete --stack-name "$$stack"
+	done
