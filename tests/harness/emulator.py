@@ -1,6 +1,6 @@
 """AWS's runtime interface emulator, which serves a handler on loopback as Lambda does, without Docker.
 
-The Python that runs the handler has `awslambdaric` installed, the Python that imports this `aws-sam-cli`.
+The handler's Python has `awslambdaric` installed, and either that Python or this one `aws-sam-cli`.
 """
 
 import os
@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 from contextlib import contextmanager
-from importlib.metadata import distribution
 from pathlib import Path
 
 from tests.harness.servers import free_port, stop, wait_until_open
@@ -18,19 +17,21 @@ PATH = "/2015-03-31/functions/function/invocations"
 HANDLER = "lambda_function.lambda_handler"
 
 
-def find_emulator():
+def find_emulator(python):
     """Return the path of AWS's emulator for this processor, made executable; exit where there is none."""
     if platform.system() != "Linux" or platform.machine() not in EMULATORS:
         sys.exit(f"AWS has no emulator for {platform.system()} on {platform.machine()}; use Docker instead.")
-    name = f"samcli/local/rapid/{EMULATORS[platform.machine()]}"
-    emulator = Path(distribution("aws-sam-cli").locate_file(name))
-    emulator.chmod(0o755)
-    return emulator
+    for folder in (*sys.path, *Path(python).parent.parent.glob("lib/python3*/site-packages")):
+        emulator = Path(folder, "samcli/local/rapid", EMULATORS[platform.machine()])
+        if emulator.exists():
+            emulator.chmod(0o755)
+            return emulator
+    sys.exit(f"AWS's emulator is missing; install aws-sam-cli for {python}.")
 
 
 def emulator_command(port, python=sys.executable, handler=HANDLER):
     """Return the command that serves a handler on 127.0.0.1:`port`, with AWS's runtime client for that Python."""
-    command = [str(find_emulator()), "--log-level", "warning"]
+    command = [str(find_emulator(python)), "--log-level", "warning"]
     command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
     command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
     return [*command, str(python), "-m", "awslambdaric", handler]
