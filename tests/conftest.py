@@ -120,13 +120,13 @@ def photo_server(serve, monkeypatch):
 
 
 @contextmanager
-def serving(command, port, log, page_port=None):
+def serving(command, port, log, page_port=None, **environ):
     """Run a command that serves on `port` until Ctrl-C; yield its process and the URL it announces."""
     # A shell starts background jobs with Ctrl-C ignored, and the tests may be such a job.
     process = subprocess.Popen(
         ["env", "--default-signal=INT", *command],
         cwd=ROOT,
-        env={**os.environ, "PORT": str(port), "PAGE_PORT": str(page_port or free_port())},
+        env={**os.environ, "PORT": str(port), "PAGE_PORT": str(page_port or free_port()), **environ},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -149,12 +149,25 @@ def serving(command, port, log, page_port=None):
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The address of the page, with a function behind it, as `make run` serves them."""
+@contextmanager
+def serving_page(folder, **environ):
+    """Run `make run`'s server, with its log in a folder; yield the addresses of the page and of the function."""
     command = [python_of(RUNNING_VERSION), "-m", "web.serve"]
-    with (tmp_path_factory.mktemp("site") / "log").open("w") as log, serving(command, free_port(), log) as (process, _):
-        yield re.search(r"The page is at (\S+/),", process.printed)[1]
+    with (folder / "log").open("w") as log, serving(command, free_port(), log, **environ) as (process, function):
+        yield re.search(r"The page is at (\S+/),", process.printed)[1], function
+
+
+@pytest.fixture(scope="session")
+def addresses(tmp_path_factory):
+    """The addresses of the page and of the function, as `make run` serves them."""
+    with serving_page(tmp_path_factory.mktemp("site")) as addresses:
+        yield addresses
+
+
+@pytest.fixture(scope="session")
+def site(addresses):
+    """The address of the page, with a function behind it."""
+    return addresses[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`make run`, as a user runs it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,9 +41,11 @@ def test_make_run_serves_on_loopback_until_ctrl_c_and_leaves_no_process(tmp_path
         assert "pip" not in process.printed, "a second call must install nothing"
         assert "\npants\n" in process.printed
         family = psutil.Process(process.pid).children(recursive=True)
-        listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
-        assert listening
-        assert set(listening) == {"127.0.0.1"}
+        listening = [c.laddr for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+        assert all(address.ip.startswith("127.") for address in listening)
+        page_port = int(re.search(r"The page is at http://localhost:(\d+)/", process.printed)[1])
+        assert {address.port for address in listening if address.ip == "127.0.0.1"} == {port, page_port}
+        assert len(listening) == 4, "and the emulator's two, where no web page finds them"
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
         assert not psutil.wait_procs(family, timeout=10)[1]
@@ -81,6 +84,16 @@ def test_a_port_that_is_none_is_one_line(port):
     assert status != 0
     assert len(errors) == 1
     assert "1 to 65535" in errors[0]
+
+
+@pytest.mark.parametrize(
+    "origin", ["example.com", "https://example.com/", "null", "https://a.example,https://b.example"]
+)
+def test_an_origin_that_is_none_is_one_line(origin):
+    status, _, errors = make("run", PORT=str(free_port()), PAGE_PORT=str(free_port()), CORS_ORIGIN=origin)
+    assert status != 0
+    assert len(errors) == 1
+    assert "https://example.com," in errors[0]
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.15"])

@@ -1,9 +1,13 @@
 """Serve the function on this machine, in AWS's runtime interface emulator, and a page for it, until Ctrl-C.
 
 PORT=8080 PAGE_PORT=8081 python -m web.serve
+
+CORS_ORIGIN names the one other site whose pages may ask it, or * for every site.
 """
 
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +16,10 @@ from pathlib import Path
 from threading import Thread
 
 from tests.harness.emulator import PATH, emulator_command
-from tests.harness.servers import stop, wait_until_open
+from tests.harness.servers import free_port, stop, wait_until_open
+from web.function import Function
 from web.gateway import Gateway
+from web.server import Server, make_application
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,10 +44,24 @@ def check_port(name, port):
             sys.exit(f"serve.py: port {port} cannot be used ({error.strerror}); try another: {name}=9000 make run")
 
 
-def start_emulator(port):
+def read_origin(page_port):
+    """Return the site in CORS_ORIGIN, the page's own without it; exit with one line when it is none."""
+    text = os.environ.get("CORS_ORIGIN") or f"http://localhost:{page_port}"
+    if not re.fullmatch(r"\*|https?://[A-Za-z0-9.-]+(:[0-9]+)?", text):
+        sys.exit(f"serve.py: CORS_ORIGIN must be * or a site such as https://example.com, not {text!r}.")
+    return text
+
+
+def random_loopback():
+    """Return one of this machine's 16 million addresses of its own, which no web page can try one by one."""
+    return "127." + ".".join(str(random.SystemRandom().randint(1, 254)) for _ in range(3))
+
+
+def start_emulator(host, port, cors_origin):
     """Start the emulator with the function, on loopback only and with photos from there; it logs to stderr."""
-    environ = {"ALLOW_LOOPBACK": "true", "CORS_ORIGIN": "*", **os.environ}
-    return subprocess.Popen(emulator_command(port), cwd=ROOT, env=environ, stdout=sys.stderr, start_new_session=True)
+    environ = {"ALLOW_LOOPBACK": "true", **os.environ, "CORS_ORIGIN": cors_origin}
+    command = emulator_command(port, host=host)
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=sys.stderr, start_new_session=True)
 
 
 def leave(number, frame):
@@ -51,22 +71,30 @@ def leave(number, frame):
     sys.exit(128 + number)
 
 
+def serve(port, answer, cors_origin):
+    """Serve a function of web requests on 127.0.0.1:`port`, in a thread of its own."""
+    server = Server(port, make_application(answer, cors_origin))
+    Thread(target=server.run, daemon=True).start()
+
+
 def main():
     port = read_port("PORT", 8080)
     page_port = read_port("PAGE_PORT", port + 1)
+    cors_origin = read_origin(page_port)
     for number in STOP_SIGNALS:
         signal.signal(number, leave)
-    url = f"http://localhost:{port}{PATH}"
-    emulator = start_emulator(port)
+    host, private_port, url = random_loopback(), free_port(), f"http://localhost:{port}{PATH}"
+    emulator = start_emulator(host, private_port, cors_origin)
     try:
         try:
-            wait_until_open(port, emulator)
+            wait_until_open(private_port, emulator, host)
         except RuntimeError:
             sys.exit("serve.py: the emulator did not start; its last lines above say why.")
+        function = Function(f"http://{host}:{private_port}{PATH}")
+        serve(port, function.invoke, cors_origin)
+        serve(page_port, Gateway(function, cors_origin).answer, cors_origin)
         if subprocess.call([sys.executable, ROOT / "test.py"], env={**os.environ, "PREDICT_URL": url}):
             sys.exit("serve.py: the function did not answer with scores; the lines above say why.")
-        gateway = Gateway(page_port, url, os.environ.get("CORS_ORIGIN", "*"))
-        Thread(target=gateway.serve_forever, daemon=True).start()
         print(f"The page is at http://localhost:{page_port}/, for POST http://localhost:{page_port}/predict.")
         print(f"Serving {url} until Ctrl-C.", flush=True)
         sys.exit(emulator.wait())

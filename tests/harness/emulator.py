@@ -29,11 +29,11 @@ def find_emulator(python):
     sys.exit(f"AWS's emulator is missing; install aws-sam-cli for {python}.")
 
 
-def emulator_command(port, python=sys.executable, handler=HANDLER):
-    """Return the command that serves a handler on 127.0.0.1:`port`, with AWS's runtime client for that Python."""
+def emulator_command(port, python=sys.executable, handler=HANDLER, host="127.0.0.1"):
+    """Return the command that serves a handler on `host`:`port`, with AWS's runtime client for that Python."""
     command = [str(find_emulator(python)), "--log-level", "warning"]
-    command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    command += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
+    command += ["--runtime-interface-emulator-address", f"{host}:{port}"]
+    command += ["--runtime-api-address", f"{host}:{free_port()}"]
     return [*command, str(python), "-m", "awslambdaric", handler]
 
 

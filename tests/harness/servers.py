@@ -21,12 +21,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_until_open(port, process):
-    """Return once 127.0.0.1:`port` accepts connections; raise RuntimeError when its process ends first."""
+def wait_until_open(port, process, host="127.0.0.1"):
+    """Return once `host`:`port` accepts connections; raise RuntimeError when its process ends first."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
+            if client.connect_ex((host, port)) == 0:
                 return
         time.sleep(0.02)
     status = process.poll()

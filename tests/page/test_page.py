@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import PHOTOS, ROOT, TROUSERS, encode
+from conftest import PHOTOS, ROOT, TROUSERS, encode, serving_page
 from PIL import Image, ImageOps
 from playwright.sync_api import expect
 
@@ -229,12 +229,21 @@ def test_it_is_accessible(page):
     check_accessibility(page)
 
 
-def test_a_page_on_another_host_asks_the_endpoint_in_its_address(browser, site, page_elsewhere):
+def test_a_page_on_another_host_asks_the_endpoint_in_its_address(browser, page_elsewhere, tmp_path):
+    page = browser.new_page()
+    with serving_page(tmp_path, CORS_ORIGIN=page_elsewhere.removesuffix("/web/index.html")) as (site, _):
+        page.goto(f"{page_elsewhere}?endpoint={site}predict")
+        page.click("#samples img[src*=hat]")
+        expect_class(page, "hat")
+        expect(page.locator("#times")).to_contain_text("inference")
+        choose(page, b"no photo")
+        expect(page.locator("#error")).to_have_text("The photo is none of JPEG, PNG, WEBP, GIF, BMP.")
+    page.close()
+
+
+def test_a_page_elsewhere_gets_no_answer_unless_cors_origin_names_its_site(browser, site, page_elsewhere):
     page = browser.new_page()
     page.goto(f"{page_elsewhere}?endpoint={site}predict")
     page.click("#samples img[src*=hat]")
-    expect_class(page, "hat")
-    expect(page.locator("#times")).to_contain_text("inference")
-    choose(page, b"no photo")
-    expect(page.locator("#error")).to_have_text("The photo is none of JPEG, PNG, WEBP, GIF, BMP.")
+    expect(page.locator("#error")).to_have_text("The function cannot be reached.")
     page.close()

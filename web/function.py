@@ -1,0 +1,78 @@
+"""The function behind AWS's emulator, which stops when it is asked twice at once: one request after the other."""
+
+import http.client
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from threading import BoundedSemaphore
+from urllib.parse import urlsplit
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, of a whole event
+MAX_EVENT_BYTES = 6 * 1024 * 1024
+MAX_SECONDS = 15 * 60  # which Lambda gives a function
+MAX_WAITING = 64  # requests, the one that is answered among them
+TURN_SECONDS = 29  # to wait in line
+
+
+class HttpError(Exception):
+    """An error to answer with: its HTTP status, code and sentence."""
+
+    def __init__(self, status, code, message, headers=()):
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, dict(headers)
+
+
+class Function:
+    """Asks the emulator at `url`, from any number of threads."""
+
+    def __init__(self, url):
+        self.url = urlsplit(url)
+        self.places = BoundedSemaphore(MAX_WAITING)
+        self.line = ThreadPoolExecutor(max_workers=1)
+
+    def ask(self, event, headers=(), seconds=MAX_SECONDS):
+        """Return the emulator's (status, headers, body) for an event in bytes; raise HttpError.
+
+        The next request waits for the end of this one even when nobody waits for its answer any more.
+        """
+        if not self.places.acquire(blocking=False):
+            raise busy()
+        answer = self.line.submit(self.send, event, dict(headers))
+        answer.add_done_callback(lambda _: self.places.release())
+        try:
+            return self.wait(answer, seconds)
+        except FutureTimeoutError:
+            raise HttpError(504, "INTEGRATION_TIMEOUT", "Endpoint request timed out") from None
+        except (OSError, http.client.HTTPException) as error:
+            print(f"serve.py: the emulator did not answer ({error!r})", file=sys.stderr)
+            raise HttpError(502, "DEFAULT_5XX", "Internal server error") from None
+
+    def wait(self, answer, seconds):
+        """Return what is answered in time; raise HttpError where it was not this request's turn by then."""
+        try:
+            return answer.result(min(TURN_SECONDS, seconds))
+        except FutureTimeoutError:
+            if answer.cancel():
+                raise busy() from None
+            return answer.result(max(0, seconds - TURN_SECONDS))
+
+    def send(self, event, headers):
+        connection = http.client.HTTPConnection(self.url.netloc)
+        try:
+            connection.request("POST", self.url.path, event, headers)
+            response = connection.getresponse()
+            kind = response.headers.get("Content-Type", "text/plain")
+            return response.status, {"Content-Type": kind}, response.read()
+        finally:
+            connection.close()
+
+    def invoke(self, environ):
+        """Answer a request to Lambda's own address, as `aws lambda invoke` sends it."""
+        if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", self.url.path):
+            raise HttpError(404, "NOT_FOUND", f"Lambda is at POST {self.url.path} alone.")
+        context = environ.get("HTTP_X_AMZ_CLIENT_CONTEXT")
+        return self.ask(environ["wsgi.input"].read(), {"X-Amz-Client-Context": context} if context else {})
+
+
+def busy():
+    return HttpError(503, "SERVICE_UNAVAILABLE", "Too many requests are waiting; try again.", {"Retry-After": "5"})
