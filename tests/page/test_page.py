@@ -247,3 +247,43 @@ def test_a_page_elsewhere_gets_no_answer_unless_cors_origin_names_its_site(brows
     page.click("#samples img[src*=hat]")
     expect(page.locator("#error")).to_have_text("The function cannot be reached.")
     page.close()
+
+
+def test_the_page_names_its_own_host_as_the_one_that_gets_the_photo(page, site):
+    expect(page.locator("#host")).to_have_text(urlsplit(site).netloc)
+    expect(page.locator("#elsewhere")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("https://photos.example/predict", "photos.example"),
+        ("https://abc.execute-api.eu-west-1.amazonaws.com@photos.example/", "photos.example"),
+        ("//photos.example:8443/test/predict", "photos.example:8443"),
+    ],
+)
+def test_a_link_that_names_another_host_is_told_before_anything_is_sent(endpoint, host, browser, site):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    asked = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+    page.goto(f"{site}?endpoint={endpoint}")
+    expect(page.locator("#host")).to_have_text(host)
+    expect(page.locator("#host")).to_be_in_viewport()
+    expect(page.locator("#elsewhere")).to_be_in_viewport()
+    check_accessibility(page)
+    assert asked == {urlsplit(site).netloc}
+    page.close()
+
+
+@pytest.mark.parametrize("endpoint", ["data:,{}", "javascript:alert(1)", "https://"])
+def test_a_link_that_names_no_host_is_told_and_sends_nothing(endpoint, browser, site):
+    page = browser.new_page()
+    posted = []
+    page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
+    page.goto(f"{site}?endpoint={endpoint}")
+    expect(page.locator("#error")).to_contain_text(endpoint)
+    page.set_input_files("#file", TROUSERS)
+    expect(page.locator("#status")).to_have_text("No answer.")
+    expect(page.locator("#error")).to_contain_text(endpoint)
+    assert not posted
+    page.close()
