@@ -75,4 +75,5 @@ class Function:
 
 
 def busy():
+    """Return the error for a request that the function has no time for."""
     return HttpError(503, "SERVICE_UNAVAILABLE", "Too many requests are waiting; try again.", {"Retry-After": "5"})

@@ -6,8 +6,8 @@ CORS_ORIGIN names the one other site whose pages may ask it, or * for every site
 """
 
 import os
-import random
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -54,7 +54,7 @@ def read_origin(page_port):
 
 def random_loopback():
     """Return one of this machine's 16 million addresses of its own, which no web page can try one by one."""
-    return "127." + ".".join(str(random.SystemRandom().randint(1, 254)) for _ in range(3))
+    return "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))
 
 
 def start_emulator(host, port, cors_origin):
