@@ -58,11 +58,12 @@ def test_a_forwarder_hands_requests_and_answers_on(tmp_path):
 
 def test_a_forwarder_tells_each_end_that_the_other_has_finished():
     with socket.create_server(ANY_PORT) as target, running(Forwarder(ANY_PORT, target.getsockname())) as way:
-        with socket.create_connection(way.server_address, timeout=60) as client:
-            served, _ = target.accept()
+        client = socket.create_connection(way.server_address, timeout=60)
+        served, _ = target.accept()
+        with client, served:
             client.sendall(b"question")
             client.shutdown(socket.SHUT_WR)
-            with served:
-                assert read(served) == b"question"
-                served.sendall(b"answer")
+            assert read(served) == b"question"
+            served.sendall(b"answer")
+            served.shutdown(socket.SHUT_WR)
             assert read(client) == b"answer"

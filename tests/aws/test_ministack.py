@@ -140,6 +140,21 @@ def handle(event, context):
 """
 
 
+def make_bucket(account, name):
+    account.aws("s3api", "create-bucket", "--bucket", name, "--create-bucket-configuration", LOCATION)
+
+
+def test_objects_pass_the_proxy_unchanged(account, tmp_path):
+    make_bucket(account, "objects")
+    sent, received = tmp_path / "sent", tmp_path / "received"
+    sent.write_bytes(bytes(range(256)) * 10_000)
+    key = ["--bucket", "objects", "--key", "object"]
+    account.aws("s3api", "put-object", *key, "--body", sent)
+    assert account.aws("s3api", "head-object", *key)["ContentLength"] == sent.stat().st_size
+    account.aws("s3api", "get-object", *key, received)
+    assert received.read_bytes() == sent.read_bytes()
+
+
 @pytest.fixture(scope="module")
 def base():
     return find_base("3.13", BASE_TAG)
@@ -151,7 +166,7 @@ def test_a_function_in_a_container_calls_aws_back(account, base, tmp_path):
     image = f"{account.registry}/trial:latest"
     account.aws("ecr", "create-repository", "--repository-name", "trial")
     docker("push", "--quiet", build(tmp_path, image))
-    account.aws("s3api", "create-bucket", "--bucket", "photos", "--create-bucket-configuration", LOCATION)
+    make_bucket(account, "photos")
     code = ["--package-type", "Image", "--code", f"ImageUri={image}", "--role", ROLE, "--timeout", "60"]
     account.aws("lambda", "create-function", "--function-name", "trial", *code)
     account.aws("lambda", "wait", "function-active-v2", "--function-name", "trial")
@@ -161,7 +176,6 @@ def test_a_function_in_a_container_calls_aws_back(account, base, tmp_path):
     assert library.startswith("/var/runtime/") or base != "lambda-stand-in-python:3.13"
     account.aws("s3api", "get-object", "--bucket", "photos", "--key", "answer", tmp_path / "object")
     assert (tmp_path / "object").read_text() == "from a container"
-    account.aws("s3api", "head-object", "--bucket", "photos", "--key", "answer")
 
 
 def test_the_base_image_starts_a_zip_function_and_its_layer_as_sam_does(base, tmp_path):
