@@ -10,7 +10,7 @@ RUN python3 -m pip install --quiet --no-cache-dir --no-deps --require-hashes --t
 RUN cd /packages && rm -rf bin numpy/tests numpy/*/tests \
     ai_edge_litert/aot ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRt*.so
 COPY clothing_model.tflite /model/
-COPY download.py image_source.py interpreter.py lambda_function.py limits.py /code/
+COPY addresses.py download.py errors.py image_source.py interpreter.py lambda_function.py limits.py /code/
 # Lambda runs the function as a user who does not own these files.
 RUN chmod -R a+rX /model /code
 

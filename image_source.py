@@ -11,7 +11,7 @@ from PIL import Image, WebPImagePlugin  # noqa: F401
 
 import limits
 from download import download
-from limits import RequestError, request_error
+from errors import RequestError, request_error
 
 MAX_SIDE = 65_535  # as in a JPEG; some decoders take time or memory for each row, however short
 # Ten scans of a progressive JPEG are usual, and each takes a pass over all pixels.

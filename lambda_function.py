@@ -15,9 +15,9 @@ from pathlib import Path
 
 from keras_image_helper import create_preprocessor
 
+from errors import RequestError, request_error
 from image_source import decode, read_photo
 from interpreter import load_model
-from limits import RequestError, request_error
 
 CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
 

@@ -1,4 +1,4 @@
-"""What a request may ask for, and the errors for what it may not.
+"""What a request may ask for.
 
 An environment variable of a limit's name overrides it. One that makes no sense stops the function at its start.
 """
@@ -41,45 +41,3 @@ MAX_INLINE_BYTES = read_number("MAX_INLINE_BYTES", 4_400_000, 1, 1_000_000_000)
 FORMATS = read_words("FORMATS", "JPEG,PNG,WEBP,GIF,BMP", "JPEG|PNG|WEBP|GIF|BMP")
 MAX_PIXELS = read_number("MAX_PIXELS", 25_000_000, 1, 178_000_000)
 DECODE_SECONDS = read_number("DECODE_SECONDS", 5.0, 0.001, 900)
-
-# Every code, with its HTTP status: 4xx for a fault of the caller or of the address, 5xx for one of ours.
-STATUS = {
-    "missing_input": 400,
-    "ambiguous_input": 400,
-    "invalid_json": 400,
-    "invalid_body": 400,
-    "invalid_base64": 400,
-    "invalid_url": 400,
-    "unsupported_scheme": 400,
-    "unsupported_event": 400,
-    "port_not_allowed": 403,
-    "host_not_allowed": 403,
-    "address_not_allowed": 403,
-    "redirect_downgrade": 403,
-    "too_large": 413,
-    "unsupported_format": 415,
-    "undecodable": 422,
-    "too_many_pixels": 422,
-    "dns_failed": 424,
-    "connect_failed": 424,
-    "tls_failed": 424,
-    "fetch_timeout": 424,
-    "too_many_redirects": 424,
-    "incomplete_body": 424,
-    "unsupported_encoding": 424,
-    "upstream_status": 424,
-    "internal": 500,
-}
-
-
-class RequestError(Exception):
-    """Why a request gets no scores, in a sentence for the caller; `status` is its HTTP status."""
-
-
-# Lambda reports the name of an error's class as `errorType`.
-ERRORS = {code: type(code, (RequestError,), {"status": status}) for code, status in STATUS.items()}
-
-
-def request_error(code, message):
-    """Return a RequestError whose class is named `code`."""
-    return ERRORS[code](message)

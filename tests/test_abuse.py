@@ -10,8 +10,8 @@ import requests
 from conftest import PHOTOS, encode, python_of, serving
 from test_download import FORBIDDEN
 
+from errors import STATUS
 from lambda_function import CLASSES
-from limits import STATUS
 from tests.harness.servers import free_port
 
 REQUESTS = 10_000

@@ -15,10 +15,11 @@ from conftest import TROUSERS
 from hypothesis import given
 from hypothesis import strategies as st
 
+import addresses
 import download
 import limits
-from download import is_public
-from limits import RequestError
+from addresses import is_public, parse_url
+from errors import RequestError
 from tests.harness.servers import free_port
 
 PUBLIC = """
@@ -152,7 +153,7 @@ def test_an_ipv6_form_of_an_ipv4_address_is_judged_by_that(address):
 
 @given(st.ip_addresses())
 def test_what_python_knows_to_be_special_is_not_public(address):
-    embeds = address.version == 6 and any(address in network for network in download.EMBEDDING)
+    embeds = address.version == 6 and any(address in network for network in addresses.EMBEDDING)
     if not (address.is_global or embeds) or address.is_multicast:
         assert not is_public(address)
 
@@ -274,7 +275,7 @@ def test_what_is_no_address_to_ask_is_refused(url, code, connections):
 def test_any_text_is_an_address_or_refused(text):
     for url in (text, f"http://{text}", f"https://example.com/{text}"):
         try:
-            target = download.parse_url(url)
+            target = parse_url(url)
         except RequestError:
             continue
         assert target.path.isascii() and target.path[0] == "/"
@@ -285,7 +286,7 @@ def test_any_text_is_an_address_or_refused(text):
 def test_listed_hosts_alone_may_be_asked(monkeypatch):
     monkeypatch.setattr(limits, "ALLOWED_HOSTS", ("photos.example", "*.shop.example"))
     for host in ("photos.example", "Photos.example.", "a.shop.example", "a.b.shop.example"):
-        assert download.parse_url(f"https://{host}/").host
+        assert parse_url(f"https://{host}/").host
     for host in ("example.com", "shop.example", "notshop.example", "photos.example.com", "a.photos.example"):
         assert code_of(f"https://{host}/") == "host_not_allowed"
 

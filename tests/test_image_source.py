@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 import image_source
 import limits
+from errors import RequestError
 from image_source import decode, read_photo
-from limits import RequestError
 
 
 def code_of(function, *arguments):

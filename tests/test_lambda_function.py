@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lambda_function
+from errors import STATUS, RequestError
 from lambda_function import CLASSES, lambda_handler
-from limits import STATUS, RequestError
 
 REST_EVENT = {"httpMethod": "POST", "path": "/predict", "requestContext": {"stage": "test"}, "isBase64Encoded": False}
 HTTP_EVENT = {"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}

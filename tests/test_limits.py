@@ -8,11 +8,11 @@ import sys
 import pytest
 from conftest import ROOT
 
-import limits
+from errors import STATUS
 
 README = (ROOT / "README.md").read_text()
 LIMITS = re.findall(r"^([A-Z_]+) = .*read_", (ROOT / "limits.py").read_text(), re.MULTILINE)
-CODE = [ROOT / name for name in ("download.py", "image_source.py", "lambda_function.py")]
+CODE = [ROOT / name for name in ("addresses.py", "download.py", "image_source.py", "lambda_function.py")]
 
 
 def start(**environ):
@@ -85,9 +85,9 @@ def test_the_readme_lists_every_limit_with_its_default():
 
 def test_the_readme_lists_every_code_with_its_status():
     rows = re.findall(r"^\| (\d{3}) \| `([a-z0-9_]+)` \|", README, re.MULTILINE)
-    assert {code: int(status) for status, code in rows} == limits.STATUS
+    assert {code: int(status) for status, code in rows} == STATUS
 
 
 def test_every_code_is_raised_somewhere_and_no_other():
     raised = {code for path in CODE for code in re.findall(r'request_error\(\s*"([a-z0-9_]+)"', path.read_text())}
-    assert raised == set(limits.STATUS)
+    assert raised == set(STATUS)

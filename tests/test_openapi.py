@@ -9,8 +9,9 @@ import yaml
 from conftest import ROOT
 from openapi_spec_validator import validate
 
+from errors import STATUS
 from lambda_function import CLASSES, lambda_handler
-from limits import MAX_INLINE_BYTES, MAX_URL_CHARACTERS, STATUS
+from limits import MAX_INLINE_BYTES, MAX_URL_CHARACTERS
 
 DESCRIPTION = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 POST = DESCRIPTION["paths"]["/predict"]["post"]

@@ -92,8 +92,10 @@ print(json.dumps([sorted(packages), sorted(set(os.listdir(".")) - files)]))
     assert packages == sorted(line.split("==")[0] for line in lock.splitlines() if "==" in line)
     assert others == [
         "__pycache__",
+        "addresses.py",
         "clothing_model.tflite",
         "download.py",
+        "errors.py",
         "image_source.py",
         "interpreter.py",
         "lambda_function.py",
