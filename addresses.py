@@ -12,6 +12,7 @@ from errors import request_error
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+MAX_HOST_CHARACTERS = 253  # https://www.rfc-editor.org/rfc/rfc1035, 2.3.4
 URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # reserved ones, which stay as they are
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry and multicast
@@ -48,13 +49,15 @@ class Target(NamedTuple):
 
 def parse_url(url):
     """Return the Target of an address; raise RequestError where it is none, or not allowed."""
-    if not isinstance(url, str) or len(url) > limits.MAX_URL_CHARACTERS:
-        raise request_error("invalid_url", f"An address has at most {limits.MAX_URL_CHARACTERS:,} characters.")
+    check_length(url)
     if re.search(r"[\x00-\x1f\x7f]", url):
         raise request_error("invalid_url", "The address holds control characters.")
     try:
         parts = urlsplit(url.strip())
-        host = (parts.hostname or "").encode("idna").decode().lower().rstrip(".")
+        host = parts.hostname or ""
+        if len(host) > MAX_HOST_CHARACTERS:  # long ones take seconds to encode
+            raise request_error("invalid_url", f"A host's name has at most {MAX_HOST_CHARACTERS} characters.")
+        host = host.encode("idna").decode().lower().rstrip(".")
         port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
         path = quote(parts.path or "/", safe=URL_CHARACTERS)
         query = quote(parts.query, safe=URL_CHARACTERS)
@@ -73,6 +76,12 @@ def parse_url(url):
     return Target(parts.scheme, host, port, f"{path}?{query}" if query else path)
 
 
+def check_length(url):
+    """Raise RequestError unless an address is text of MAX_URL_CHARACTERS at most."""
+    if not isinstance(url, str) or len(url) > limits.MAX_URL_CHARACTERS:
+        raise request_error("invalid_url", f"An address has at most {limits.MAX_URL_CHARACTERS:,} characters.")
+
+
 def schemes():
     return " or ".join(f"{scheme}://" for scheme in limits.ALLOWED_SCHEMES)
 
@@ -85,7 +94,9 @@ def is_listed(host):
 def join_url(target, location):
     """Return the address that a Location header leads to from a target; raise RequestError."""
     try:
-        return urljoin(f"{target.scheme}://{target.netloc}{target.path}", location.encode("latin-1").decode())
+        location = location.encode("latin-1").decode()
+        check_length(location)  # long ones take seconds to join
+        return urljoin(f"{target.scheme}://{target.netloc}{target.path}", location)
     except ValueError:
         raise request_error("invalid_url", "The address redirects to what cannot be read as a URL.") from None
 
