@@ -1,17 +1,20 @@
-"""Download a photo from an address that a stranger chose: from public servers only, and within limits."""
+"""Download a photo from an address that a stranger chose, within limits.
 
-import http.client
+It reads HTTP itself: `http.client` leaves headers to a parser of mail, which takes hours to read some of them.
+"""
+
 import io
+import re
 import socket
 import ssl
-from contextlib import closing, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 
 import limits
 from addresses import join_url, parse_url, resolve
-from errors import RequestError, request_error
+from errors import request_error
 
 HEADERS = {
     "Accept": "image/*",
@@ -20,39 +23,24 @@ HEADERS = {
     "User-Agent": "clothing-classifier",
 }
 REDIRECTS = (301, 302, 303, 307, 308)
+MAX_HEAD_BYTES = 65_536  # of the headers of one answer and of the interim ones before it
+MAX_CHUNK_LINE_BYTES = 1024
+PIECE_BYTES = 65_536
 # Made at start, where Lambda gives a whole core.
 TLS = ssl.create_default_context()
 TLS.minimum_version = ssl.TLSVersion.TLSv1_2
 
 
-class Lines(io.BufferedReader):
-    """What a server sends, without its content type, which http.client's parser takes hours to read for some."""
-
-    def readline(self, size=-1):
-        while True:
-            line = super().readline(size)
-            if not line.lower().startswith((b"content-type", b" ", b"\t")):
-                return line
-
-
-class Response(http.client.HTTPResponse):
-    def __init__(self, sock, *arguments, **options):
-        super().__init__(sock, *arguments, **options)
-        self.fp.close()
-        self.fp = Lines(sock.makefile("rb", buffering=0))
-
-
 def download(url):
     """Return the bytes at an http(s) address, within the limits; raise RequestError.
 
-    A thread does it, for looking up a name takes no time limit, and a server may drip its headers.
+    A thread does it, for looking up a name takes no time limit; all else that the thread does ends at the deadline.
     """
     fetch, results = Fetch(), SimpleQueue()
     Thread(target=fetch.run, args=(url, results), daemon=True).start()
     try:
         result = results.get(timeout=limits.DOWNLOAD_SECONDS)
     except Empty:
-        fetch.abandon()
         raise too_slow(limits.DOWNLOAD_SECONDS) from None
     if isinstance(result, bytes):
         return result
@@ -62,8 +50,8 @@ def download(url):
         del result  # which its own traceback would keep
 
 
-class Fetch:
-    """One download: a connection to the address, and to each that it redirects to."""
+class Fetch(io.RawIOBase):
+    """One download: a connection to the address, and to each that it redirects to; a file of what the server sends."""
 
     def __init__(self):
         self.deadline = monotonic() + limits.DOWNLOAD_SECONDS
@@ -82,11 +70,13 @@ class Fetch:
         if self.socket:
             self.socket.close()
 
-    def abandon(self):
-        """Wake the thread from whatever it waits for; it then finds no time left."""
-        if self.socket:
-            with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        """Fill a buffer with what the server sends; raise RequestError after the deadline."""
+        self.socket.settimeout(self.remaining())
+        return self.socket.recv_into(buffer)
 
     def remaining(self):
         """Return the seconds that are left; raise RequestError without any."""
@@ -101,12 +91,11 @@ class Fetch:
         for _ in range(limits.MAX_REDIRECTS + 1):
             self.connect(target)
             try:
-                body, location = ask(self.socket, target)
-            except RequestError:
-                raise
+                self.socket.sendall(get_request(target))
+                body, location = read_answer(io.BufferedReader(self))
             except socket.timeout:
                 raise too_slow(limits.DOWNLOAD_SECONDS) from None
-            except Exception as error:  # http.client raises whatever it meets with in a broken answer
+            except OSError as error:
                 raise broken_off() from error
             if not location:
                 return body
@@ -130,7 +119,8 @@ class Fetch:
         else:
             if isinstance(failure, socket.timeout):
                 raise too_slow(limits.CONNECT_SECONDS)
-            raise request_error("connect_failed", "The address's server cannot be reached; check its host and port.")
+            message = "The address's server cannot be reached; check its host and port."
+            raise request_error("connect_failed", message) from failure
         self.socket.settimeout(self.remaining())
         if target.scheme == "https":
             self.start_tls(target.host)
@@ -146,16 +136,6 @@ class Fetch:
             raise request_error("tls_failed", message) from error
 
 
-def ask(sock, target):
-    """Return the body that a server sends, and None; or None, and the Location that it redirects to."""
-    connection = http.client.HTTPConnection(target.netloc)
-    connection.sock, connection.response_class = sock, Response
-    connection.request("GET", target.path, headers={"Host": target.netloc, **HEADERS})
-    with closing(connection.getresponse()) as response:
-        location = (response.getheader("Location") or "").strip() if response.status in REDIRECTS else ""
-        return (None, location) if location else (read_body(response), None)
-
-
 def too_slow(seconds):
     return request_error("fetch_timeout", f"The address's server took over {seconds:g} seconds.")
 
@@ -164,22 +144,114 @@ def broken_off():
     return request_error("incomplete_body", "The address's server broke off its answer, or sent none.")
 
 
-def read_body(response):
-    """Return a response's body; raise RequestError where it is no photo of MAX_DOWNLOAD_BYTES at most."""
-    if response.status != 200:
-        raise request_error("upstream_status", f"The address answered HTTP {response.status}.")
-    encoding = response.getheader("Content-Encoding") or "identity"
-    if encoding.strip().lower() != "identity" or (response.getheader("Transfer-Encoding") and not response.chunked):
+def get_request(target):
+    """Return the bytes that ask a server for a target."""
+    headers = {"Host": target.netloc, **HEADERS}
+    lines = [f"GET {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def read_answer(file):
+    """Return the body that a server sends, and None; or None, and the Location that it redirects to."""
+    status, headers = read_head(file)
+    if status in REDIRECTS and headers.get("location"):
+        return None, headers["location"]
+    if status != 200:
+        raise request_error("upstream_status", f"The address answered HTTP {status}.")
+    return read_body(file, headers), None
+
+
+def read_head(file):
+    """Return the status of an answer, past the interim ones, and its headers, {name in lower case: value}.
+
+    https://www.rfc-editor.org/rfc/rfc9112; the values of a header that is repeated, or folded, get commas between them.
+    """
+    lines, status = head_lines(file), 100
+    while status < 200:
+        match = re.fullmatch(r"HTTP/1\.[01] ([1-5][0-9]{2})( .*)?", next(lines))
+        if not match:
+            raise broken_off()
+        status, headers, values = int(match[1]), {}, None
+        for line in iter(lines.__next__, ""):
+            name, _, value = line.partition(":")
+            if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+                values = headers.setdefault(name.lower(), [])
+            elif values and line.startswith((" ", "\t")):
+                value = line
+            else:
+                raise broken_off()
+            values.append(value.strip(" \t"))
+    return status, {name: ", ".join(values) for name, values in headers.items()}
+
+
+def head_lines(file):
+    """Yield the lines of an answer's head, without their ends; raise RequestError after MAX_HEAD_BYTES."""
+    left = MAX_HEAD_BYTES
+    while True:
+        line = file.readline(left)
+        left -= len(line)
+        match = re.fullmatch(rb"([^\0\r\n]*)\r?\n", line)
+        if not match:
+            raise broken_off()
+        yield match[1].decode("latin-1")
+
+
+def read_body(file, headers):
+    """Return the body behind a head; raise RequestError where it is no photo of MAX_DOWNLOAD_BYTES at most."""
+    transfer, content = headers.get("transfer-encoding", ""), headers.get("content-encoding", "")
+    if transfer.lower() not in ("", "chunked") or content.lower() not in ("", "identity"):
         raise request_error(
             "unsupported_encoding", 'The address\'s server compressed its answer; send the photo as "image".'
         )
-    declared, most = response.length or 0, limits.MAX_DOWNLOAD_BYTES
+    if transfer:
+        pieces = read_chunks(file)
+    elif "content-length" in headers:
+        pieces = read_exactly(file, parse_length(headers["content-length"]))
+    else:
+        pieces = iter(partial(file.read1, PIECE_BYTES), b"")
     body = bytearray()
-    # Piece by piece: http.client would read a chunk that claims to be -1 bytes long without an end.
-    while declared <= most and len(body) < (declared or most + 1) and (piece := response.read1(65536)):
+    for piece in pieces:
         body += piece
-    if (declared or len(body)) > most:
-        raise request_error("too_large", f"The photo is larger than {most:,} bytes; send a smaller one.")
-    if not body or len(body) < declared:
+        check_size(len(body))
+    if not body:
         raise broken_off()
-    return bytes(memoryview(body)[: declared or None])
+    return bytes(body)
+
+
+def parse_length(text):
+    """Return the number in a Content-Length header; raise RequestError where it is none, or too large."""
+    if not re.fullmatch("[0-9]{1,20}", text):
+        raise broken_off()
+    check_size(int(text))
+    return int(text)
+
+
+def check_size(size):
+    if size > limits.MAX_DOWNLOAD_BYTES:
+        message = f"The photo is larger than {limits.MAX_DOWNLOAD_BYTES:,} bytes; send a smaller one."
+        raise request_error("too_large", message)
+
+
+def read_exactly(file, length):
+    """Yield so many bytes of a file, in pieces; raise RequestError where it ends before."""
+    while length:
+        piece = file.read1(min(length, PIECE_BYTES))
+        if not piece:
+            raise broken_off()
+        length -= len(piece)
+        yield piece
+
+
+def read_chunks(file):
+    """Yield the pieces of a body in chunks; raise RequestError where it is cut off or is none."""
+    while True:
+        line = file.readline(MAX_CHUNK_LINE_BYTES)
+        match = re.fullmatch(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\0\r\n]*)?\r?\n", line)
+        if not match:
+            raise broken_off()
+        length = int(match[1], 16)
+        if not length:
+            return
+        yield from read_exactly(file, length)
+        if file.readline(2) not in (b"\r\n", b"\n"):
+            raise broken_off()

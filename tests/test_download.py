@@ -243,6 +243,7 @@ def test_proxies_of_the_environment_are_ignored(photo_server, monkeypatch, conne
         ("http://exa mple.com/", "invalid_url"),
         ("http://a..b/", "invalid_url"),
         ("http://" + "a" * 64 + ".com/", "invalid_url"),
+        ("http://" + "a." * 126 + "com/", "invalid_url"),
         ("http://\ud800.com/", "invalid_url"),
         ("http://example.com/\ud800", "invalid_url"),
         ("http://example.com:port/", "invalid_url"),
@@ -331,6 +332,15 @@ def test_a_redirect_is_checked_like_the_address_itself(location, code, photo_ser
     assert connections == [("127.0.0.1", photo_server.server_port)]
 
 
+def test_lengths_are_looked_at_before_what_takes_seconds_for_long_addresses(photo_server, monkeypatch):
+    with pytest.raises(RequestError, match="253 characters"):
+        parse_url("http://" + "e\u0301" * 1000)
+    location = "/" + ("\u0301" * 30_000).encode().decode("latin-1")
+    photo_server.answers["/old"] = lambda request: request.answer(302, Location=location)
+    monkeypatch.setattr(addresses, "urljoin", lambda *_: pytest.fail("urljoin takes over a second"))
+    assert code_of(photo_server.url("/old")) == "invalid_url"
+
+
 def test_a_redirect_may_be_relative_and_hold_other_scripts_and_blanks(photo_server):
     photo_server.answers["/r%C3%B6cke/hut%20"] = photo_server.answers["/photo.jpg"]
     photo_server.answers["/r%C3%B6cke/alt"] = lambda request: request.answer(302, Location="hut%20  ")
@@ -404,7 +414,12 @@ def test_a_status_other_than_200_is_named(status, photo_server):
         ([HEAD + CHUNKED, *[CHUNK] * 200], "too_large"),
         ([HEAD + CHUNKED + b"5\r\nabc"], "incomplete_body"),
         ([HEAD + CHUNKED + b"zz\r\nabc"], "incomplete_body"),
-        ([HEAD + CHUNKED + b"-1\r\n", *[CHUNK] * 200], "too_large"),
+        ([HEAD + CHUNKED + b"-1\r\n", *[CHUNK] * 200], "incomplete_body"),
+        ([HEAD + CHUNKED + b"ffffffffffffffff\r\nabc"], "incomplete_body"),
+        ([HEAD + CHUNKED + b"1" + b"0" * 16 + b"\r\nabc"], "incomplete_body"),
+        ([HEAD + CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n"], "incomplete_body"),
+        ([HEAD + CHUNKED + b"0\r\n\r\n"], "incomplete_body"),
+        ([HEAD + CHUNKED + b"3;" + b"x" * 2000 + b"\r\nabc\r\n0\r\n\r\n"], "incomplete_body"),
         ([HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b"], "unsupported_encoding"),
         ([HEAD + b"Content-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"], "unsupported_encoding"),
         ([HEAD + CHUNKED + b"-8000000000000001\r\nabc"], "incomplete_body"),
@@ -412,7 +427,19 @@ def test_a_status_other_than_200_is_named(status, photo_server):
         ([b""], "incomplete_body"),
         ([b"\xff\xd8\xff\xe0 no HTTP at all"], "incomplete_body"),
         ([HEAD], "incomplete_body"),
-        ([HEAD + b"X: y\r\n" * 200 + b"\r\n"], "incomplete_body"),
+        ([HEAD + b"X: y\r\n" * 11_000 + b"\r\n"], "incomplete_body"),
+        ([HEAD + b"X: a\rContent-Length: 3\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"X: a\0\r\nContent-Length: 3\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Length : 3\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Length: -3\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Length: 3\r\n 4\r\n\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nabc"], "incomplete_body"),
+        ([b"HTTP/1.1 200 OK\r\n Content-Length: 3\r\n\r\nabc"], "incomplete_body"),
+        ([b"HTTP/1.1 200 OK\r\nno header\r\n\r\nabc"], "incomplete_body"),
+        ([b"HTTP/2 200 OK\r\nContent-Length: 3\r\n\r\nabc"], "incomplete_body"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n" * 3000 + HEAD + b"\r\nabc"], "incomplete_body"),
+        ([HEAD + b"Content-Type: x" + b";" * 60_000 + (b"\r\n " + b";" * 60_000) * 90], "incomplete_body"),
         ([HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n"], "incomplete_body"),
         ([b"HTTP/1.1 302 Found\r\n\r\n"], "upstream_status"),
     ],
@@ -425,12 +452,26 @@ def test_what_a_broken_or_lying_server_sends_is_refused(answer, code, local, lis
     "kind",
     [
         b"multipart/x; boundary*1*=''x; boundary*=''y",
-        b'multipart/x;"' + b";" * 60_000 + (b"\r\n " + b";" * 60_000) * 90,  # hours for http.client
+        b'multipart/x;"' + b";" * 30_000 + b"\r\n " + b";" * 30_000,
     ],
 )
 def test_no_content_type_does_harm(kind, local, listen):
     port = listen(send(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nContent-Length: 3\r\n\r\nabc"))
     assert download.download(f"http://127.0.0.1:{port}/") == b"abc"
+
+
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_interim_answers_are_passed_over(status, local, listen):
+    interim = b"HTTP/1.1 " + status + b"\r\nLink: </style.css>\r\nContent-Length: 9\r\n\r\n"
+    port = listen(send(interim * 3 + HEAD + b"Content-Length: 3\r\n\r\nabc"))
+    assert download.download(f"http://127.0.0.1:{port}/") == b"abc"
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 6\r\n\r\nabcdef", CHUNKED + b"6;x=y\r\nabcdef\r\n0\r\n\r\n"])
+def test_an_answer_may_come_byte_by_byte(body, local, listen):
+    answer = b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + body
+    port = listen(send(*[answer[index : index + 1] for index in range(len(answer))], pause=0.001))
+    assert download.download(f"http://127.0.0.1:{port}/") == b"abcdef"
 
 
 def test_blanks_around_headers_do_no_harm(local, listen):
@@ -475,6 +516,35 @@ def test_a_server_that_drips_is_left_at_the_deadline_and_its_thread_ends(scheme,
     port = listen(send(*answer, pause=0.02))
     before = set(threading.enumerate())
     assert code_of(f"{scheme}://127.0.0.1:{port}/") == "fetch_timeout"
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+# Minutes of work for a parser that takes the bare CR for the end of a line.
+SMUGGLED = HEAD + b"".join(b"X: a\rContent-Type: multipart/x;" + b";" * 65_000 + b"\r\n" for _ in range(95)) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((b"", SMUGGLED), "incomplete_body"),
+        ((HEAD + b"X: ", b"y" * 10_000), "incomplete_body"),
+        ((HEAD, b"X: y\r\n" * 1000), "incomplete_body"),
+        ((HEAD + b"X: y\r\n", b" \r\n" * 1000), "incomplete_body"),
+        ((b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100), "incomplete_body"),
+        ((HEAD + CHUNKED + b"1;", b"x" * 10_000), "incomplete_body"),
+        ((HEAD + CHUNKED, b"1\r\nx\r\n" * 1000), "fetch_timeout"),
+        ((HEAD + CHUNKED, CHUNK), "too_large"),
+        ((HEAD + b"\r\n", b"x" * 10_000), "too_large"),
+    ],
+)
+def test_a_server_that_sends_without_end_is_left_and_its_thread_ends(answer, code, local, listen, monkeypatch):
+    start, repeated = answer
+    monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.5)
+    port = listen(send(start, *[repeated] * 1_000_000))
+    before = set(threading.enumerate())
+    assert code_of(f"http://127.0.0.1:{port}/") in (code, "fetch_timeout")
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
