@@ -2,8 +2,8 @@
 
 import base64
 import io
-import re
 import struct
+import warnings
 from time import monotonic
 
 import numpy as np
@@ -14,13 +14,11 @@ from download import download
 from errors import RequestError, request_error
 
 MAX_SIDE = 65_535  # as in a JPEG; some decoders take time or memory for each row, however short
-# Ten scans of a progressive JPEG are usual, and each takes a pass over all pixels.
+# Each scan of a progressive JPEG takes a pass over all pixels. Encoders make ten, of CMYK eighteen.
 MAX_SCANS = 100
-MAX_SEGMENTS = 10_000
-# What says how to decode a JPEG: its frames and tables, and in JFIF's and Adobe's segments its colours.
-# Arithmetic coding, from 0xC9 on, is left out: it is rare, and slow.
-JPEG_SEGMENTS = {0xDB, 0xDD, 0xE0, 0xEE, *range(0xC0, 0xC8)}
-JPEG_MARKERS = {0x00, 0x01, 0xFF, *range(0xD0, 0xDA)}  # with nothing behind them
+MAX_SCANS_OF_MAX_PIXELS = 20
+JPEG_START = b"\xff\xd8"
+SCAN_START = b"\xff\xda\0"
 
 # EXIF orientation, and what turns such a photo upright.
 TURNS = {
@@ -33,10 +31,10 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-INTEGERS = {3: "H", 4: "L", 8: "h", 9: "l"}  # types of a value in EXIF data
-
 # With WebP, above, all formats: loaded at start and not with the first photo.
 Image.preinit()
+# Pillow looks at this wherever it makes an image, also where it does so before `load` sees the size.
+Image.MAX_IMAGE_PIXELS = limits.MAX_PIXELS
 
 
 def read_photo(request):
@@ -81,28 +79,35 @@ def decode(data):
     """Return the photo in `data` as an upright RGB PIL image; raise RequestError if it holds none."""
     if not any(Image.OPEN[name][1](data[:16]) for name in limits.FORMATS):
         raise request_error("unsupported_format", f"The photo is none of {', '.join(limits.FORMATS)}.")
-    try:
-        return convert_to_rgb(turn_upright(*load(data)))
-    except RequestError:
-        raise
-    except Image.DecompressionBombError:
-        message = f"The photo has over {limits.MAX_PIXELS:,} pixels, or over {MAX_SIDE:,} on a side; scale it down."
-        raise request_error("too_many_pixels", message) from None
-    except Exception as error:  # Pillow raises whatever its decoders meet with in broken bytes
-        raise request_error(
-            "undecodable", "The photo is damaged and cannot be decoded; save or export it anew."
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, which would fill the log
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image, exif = load(data)
+        except RequestError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            message = f"The photo has over {limits.MAX_PIXELS:,} pixels, or over {MAX_SIDE:,} on a side; scale it down."
+            raise request_error("too_many_pixels", message) from None
+        except Exception as error:  # Pillow raises whatever its decoders meet with in broken bytes; the log names it
+            message = "The photo is damaged and cannot be decoded; save or export it anew."
+            raise request_error("undecodable", message) from error
+        image = turn_upright(image, exif)
+        return convert_to_rgb(image)
 
 
 def load(data):
     """Return the PIL image in `data`, with its pixels, and its EXIF data."""
-    exif = None
-    if data.startswith(b"\xff\xd8"):
+    exif, scans = None, 0
+    if data.startswith(JPEG_START):
+        scans = data.count(SCAN_START)
         data, exif = strip_jpeg(data)
     file = TimedFile(data)
     image = Image.open(file, formats=limits.FORMATS)
-    if image.width * image.height > limits.MAX_PIXELS or max(image.size) > MAX_SIDE:
+    if max(image.size) > MAX_SIDE:
         raise Image.DecompressionBombError
+    if scans > min(MAX_SCANS, MAX_SCANS_OF_MAX_PIXELS * limits.MAX_PIXELS / (image.width * image.height)):
+        raise ValueError("too many scans")
     if image.format == "PNG":
         image.verify()  # checksums, which are not looked at otherwise; it uses the image up
         image = Image.open(file, formats=limits.FORMATS)
@@ -110,19 +115,38 @@ def load(data):
     return image, exif or image.info.get("exif")
 
 
-def strip_jpeg(jpeg):
-    """Return a JPEG without metadata, and the EXIF data among these; raise ValueError or IndexError.
+def turn_upright(image, exif):
+    """Return an image turned as its EXIF data say, if they are bytes and say so."""
+    exif = exif if isinstance(exif, bytes) else b""
+    turn = TURNS.get(find_orientation(exif[6:] if exif.startswith(b"Exif") else exif))
+    return image if turn is None else image.transpose(turn)
 
-    Pillow reads metadata before it decodes anything. Where their values overlap that takes gigabytes, up to version 12.
-    """
-    if len(re.findall(rb"\xff\xda\0[\x06\x08\x0a\x0c\x0e]", jpeg)) > MAX_SCANS:
-        raise ValueError(f"over {MAX_SCANS} scans")
-    kept, exif, position = [jpeg[:2]], b"", 2
+
+def convert_to_rgb(image):
+    """Return an image in RGB; 16 bits of grey are scaled, which Pillow would clip."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+# The rest is for Pillow before version 13, which Python 3.8 to 3.11 have: it reads all metadata before it decodes
+# anything, and where their values overlap that takes gigabytes. Newer ones could be asked: image.getexif()[0x0112].
+MAX_SEGMENTS = 10_000
+# What says how to decode a JPEG: its frames and tables, and in JFIF's and Adobe's segments its colours.
+# Arithmetic coding, from 0xC9 on, is left out: it is rare, and slow.
+JPEG_SEGMENTS = {0xDB, 0xDD, 0xE0, 0xEE, *range(0xC0, 0xC8)}
+JPEG_MARKERS = {0x00, 0x01, 0xFF, *range(0xD0, 0xDA)}  # with nothing behind them
+INTEGERS = {3: "H", 4: "L", 8: "h", 9: "l"}  # types of a value in EXIF data
+
+
+def strip_jpeg(jpeg):
+    """Return a JPEG without metadata, and the EXIF data among these; raise ValueError or IndexError."""
+    kept, exif, position = [jpeg[:2]], [], 2
     for _ in range(MAX_SEGMENTS):
         start = jpeg.index(b"\xff", position)
         position, marker = start + 1, jpeg[start + 1]
         if marker == 0xDA:
-            return b"".join([*kept, jpeg[start:]]), exif
+            return b"".join([*kept, jpeg[start:]]), b"".join(exif)
         if marker in JPEG_MARKERS:
             continue
         position += 1 + max(2, int.from_bytes(jpeg[start + 2 : start + 4], "big"))
@@ -130,15 +154,8 @@ def strip_jpeg(jpeg):
         if marker in JPEG_SEGMENTS:
             kept.append(segment)
         elif marker == 0xE1 and segment[4:8] == b"Exif":
-            exif += segment[10:]
+            exif.append(segment[10:])
     raise ValueError(f"over {MAX_SEGMENTS} segments")
-
-
-def turn_upright(image, exif):
-    """Return an image turned as its EXIF data say, if they are bytes and say so."""
-    exif = exif if isinstance(exif, bytes) else b""
-    turn = TURNS.get(find_orientation(exif[6:] if exif.startswith(b"Exif") else exif))
-    return image if turn is None else image.transpose(turn)
 
 
 def find_orientation(tiff):
@@ -153,13 +170,8 @@ def find_orientation(tiff):
         for number in range(count):
             tag, kind = struct.unpack_from(order + "HH", tiff, start + 2 + 12 * number)
             if tag == 0x0112:
-                return struct.unpack_from(order + INTEGERS[kind], tiff, start + 10 + 12 * number)[0]
+                (orientation,) = struct.unpack_from(order + INTEGERS[kind], tiff, start + 10 + 12 * number)
+                return orientation if 1 <= orientation <= 8 else None
     except (struct.error, KeyError):
-        return None
-
-
-def convert_to_rgb(image):
-    """Return an image in RGB; 16 bits of grey are scaled, which Pillow would clip."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
+        pass
+    return None

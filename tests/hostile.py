@@ -25,8 +25,8 @@ def jpeg_segment(marker, data):
 
 
 def overlapping_exif(count, size):
-    """Return EXIF data that name the same `size` bytes `count` times."""
-    entries = b"".join(struct.pack("<HHLL", number, 7, size, 0) for number in range(count))
+    """Return `size` bytes of EXIF data that name nearly all of these `count` times."""
+    entries = b"".join(struct.pack("<HHLL", number, 7, size - 1000, 8) for number in range(count))
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries).ljust(size, b"\0")
 
 
@@ -36,6 +36,20 @@ def rle_bmp(width, data):
     header = struct.pack("<LHHL", start + len(data), 0, 0, start)
     header += struct.pack("<LllHHLLllLL", 40, width, 1, 1, 8, 1, len(data), 0, 0, 256, 0)
     return b"BM" + header + bytes(1024) + data
+
+
+def many_scans(image, count):
+    """Return a progressive JPEG whose last scan is repeated until there are so many."""
+    jpeg = save(image, "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[last:-2] * (count - jpeg.count(b"\xff\xda\0")) + jpeg[-2:]
+
+
+def disposed_gif(width, height):
+    """Return a GIF whose only frame is to be replaced by the background, which Pillow makes at once."""
+    frame = struct.pack("<HHHHB", 0, 0, width, height, 0)
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    return screen + b"!\xf9\x04\x08\0\0\0\0," + frame + b"\x02\x02\x44\x01\0;"
 
 
 RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")
@@ -57,6 +71,7 @@ def photos():
         "CMYK": save(RGB.convert("CMYK"), "JPEG"),
         "grey JPEG": save(RGB.convert("L"), "JPEG"),
         "progressive": save(RGB, "JPEG", progressive=True),
+        "a hundred scans": many_scans(RGB, 100),
         "two colours": save(RGB.convert("1"), "BMP"),
         "grey and transparency": save(RGB.convert("LA"), "PNG"),
         "transparency": save(RGB.convert("RGBA"), "WEBP"),
@@ -78,8 +93,6 @@ def photos():
 
 def broken():
     """Return {name: (bytes, code)} of what is no photo, or none any more."""
-    scans = save(RGB, "JPEG", progressive=True)
-    scan = scans[scans.rindex(b"\xff\xda") : -2]
     wrong_sum = bytearray(PNG)
     wrong_sum[PNG.index(b"IEND") - 5] ^= 1
     huge = PNG[:16] + struct.pack(">LL", 30_000, 30_000) + PNG[24:29]
@@ -98,7 +111,8 @@ def broken():
         "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "unsupported_format"),
         "wrong checksum of the pixels": (bytes(wrong_sum), "undecodable"),
         "no pixels": (PNG[:PNG_DATA] + PNG[-12:], "undecodable"),
-        "JPEG of many scans": (scans[:-2] + scan * 200 + scans[-2:], "undecodable"),
+        "JPEG of many scans": (many_scans(RGB, 101), "undecodable"),
+        "JPEG of many scans of many pixels": (many_scans(Image.new("L", (5000, 5000)), 21), "undecodable"),
         "arithmetic JPEG": (JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), "undecodable"),
         "one column of PNG": (save(Image.new("1", (1, 70_000)), "PNG"), "too_many_pixels"),
         "BMP of a large step": (rle_bmp(25_000_000, b"\0\2\0\0\xff\xff"), "too_many_pixels"),
@@ -106,6 +120,7 @@ def broken():
         "PNG bomb": (huge, "too_many_pixels"),
         "PNG of one pixel too many": (save(Image.new("1", (5000, 5001)), "PNG"), "too_many_pixels"),
         "GIF bomb": (bytes(gif), "too_many_pixels"),
+        "GIF bomb with a background": (disposed_gif(13_300, 13_300), "too_many_pixels"),
         "BMP bomb": (bytes(bmp), "too_many_pixels"),
         "WebP bomb": (save(Image.new("RGB", (16_000, 1600)), "WEBP", method=0), "too_many_pixels"),
         "JPEG bomb": (save(Image.new("L", (5000, 5001)), "JPEG"), "too_many_pixels"),
