@@ -15,6 +15,7 @@ from pathlib import Path
 
 from keras_image_helper import create_preprocessor
 
+import limits
 from errors import RequestError, request_error
 from image_source import decode, read_photo
 from interpreter import load_model
@@ -23,6 +24,9 @@ CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "
 
 preprocessor = create_preprocessor("xception", target_size=(299, 299))
 model = load_model(str(Path(__file__).with_name("clothing_model.tflite")))
+
+# The longest photo that "image" may hold, and room for the rest of the JSON around it.
+MAX_BODY_CHARACTERS = limits.MAX_INLINE_BYTES * 4 // 3 + 16_384
 
 calls = count()
 
@@ -59,6 +63,8 @@ def parse_body(event):
     except (ValueError, TypeError):
         raise request_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
     try:
+        if len(body) > MAX_BODY_CHARACTERS:
+            raise request_error("too_large", f"The body may hold {MAX_BODY_CHARACTERS:,} characters at most.")
         request = json.loads(body)
     except (ValueError, TypeError, RecursionError):
         raise request_error("invalid_json", "The body must be JSON.") from None
@@ -79,6 +85,8 @@ def lambda_handler(event, context):
     except Exception as cause:
         error = explain(cause)
         log["error"] = type(error).__name__
+        if error.__cause__:
+            log["cause"] = place(error.__cause__)
         if is_proxy:
             return http_response(error.status, {"error": {"code": log["error"], "message": str(error)}}, log)
         raise error.with_traceback(None) from None
@@ -87,11 +95,17 @@ def lambda_handler(event, context):
 
 
 def explain(cause):
-    """Return the RequestError for the caller; what is none is a fault of ours, for the log alone."""
+    """Return the RequestError for the caller; any other exception is our fault, and for the log alone."""
     if isinstance(cause, RequestError):
         return cause
     traceback.print_exception(type(cause), cause, cause.__traceback__)
     return request_error("internal", "The function failed; its log says why.")
+
+
+def place(cause):
+    """Return an exception's class and the line that raised it, for the log; its message may hold a photo's content."""
+    *_, (frame, line) = traceback.walk_tb(cause.__traceback__)
+    return f"{type(cause).__name__} at {Path(frame.f_code.co_filename).name}:{line}"
 
 
 def http_response(status, content, log):

@@ -5,15 +5,20 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, TROUSERS, encode
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageFile
 
+import download
+import image_source
 import lambda_function
 from errors import STATUS, RequestError
 from lambda_function import CLASSES, lambda_handler
+from web.serve import free_port
 
 REST_EVENT = {"httpMethod": "POST", "path": "/predict", "requestContext": {"stage": "test"}, "isBase64Encoded": False}
 HTTP_EVENT = {"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}
@@ -111,6 +116,13 @@ def test_a_bad_body_gets_a_4xx_and_a_sentence(body, status, code):
     assert error["message"].endswith(".")
 
 
+def test_a_body_that_is_too_long_is_not_read(monkeypatch):
+    monkeypatch.setattr(lambda_function.json, "loads", lambda body: pytest.fail("JSON takes fifty times its size"))
+    body = "[" * (lambda_function.MAX_BODY_CHARACTERS + 1)
+    for event in ({"body": body}, {"body": encode(body.encode()), "isBase64Encoded": True}):
+        assert lambda_handler(event, None)["statusCode"] == 413
+
+
 def test_a_body_that_claims_base64_and_is_none_gets_a_4xx():
     response = lambda_handler({**REST_EVENT, "body": "{}", "isBase64Encoded": True}, None)
     assert response["statusCode"] == 400
@@ -152,6 +164,56 @@ def test_the_cause_of_a_fault_of_the_function_is_for_the_log_alone(trousers, cap
     output, errors = capfd.readouterr()
     assert [json.loads(line)["error"] for line in output.splitlines()] == ["internal"] * 2
     assert errors.count("OSError: a secret") == 2
+
+
+def fail(*arguments, **options):
+    """A bug of ours."""
+    raise NameError("a secret")
+
+
+BUG = f"NameError at {Path(__file__).name}:{fail.__code__.co_firstlineno + 2}"
+
+
+def refuse(event, capfd):
+    """Return the code and the log line of an event that is refused, and what else the log holds."""
+    with pytest.raises(RequestError) as caught:
+        lambda_handler(event, None)
+    output, errors = capfd.readouterr()
+    (line,) = output.splitlines()
+    return type(caught.value).__name__, json.loads(line), errors
+
+
+@pytest.mark.parametrize("place", [(image_source, "strip_jpeg"), (Image, "open"), (ImageFile.ImageFile, "load")])
+def test_a_bug_that_looks_like_a_damaged_photo_is_named_in_the_log(place, trousers, capfd, monkeypatch):
+    monkeypatch.setattr(*place, fail)
+    code, log, errors = refuse(trousers, capfd)
+    assert (code, log["error"], log["cause"]) == ("undecodable", "undecodable", BUG)
+    assert "secret" not in str(log) + errors
+
+
+@pytest.mark.parametrize("name", ["find_orientation", "turn_upright", "convert_to_rgb"])
+def test_a_bug_behind_pillow_is_a_fault_of_the_function(name, trousers, capfd, monkeypatch):
+    monkeypatch.setattr(image_source, name, fail)
+    code, log, errors = refuse(trousers, capfd)
+    assert code == log["error"] == "internal"
+    assert "NameError: a secret" in errors
+
+
+@pytest.mark.parametrize("name", ["parse_url", "resolve", "get_request", "read_head", "read_body"])
+def test_a_bug_in_downloading_is_a_fault_of_the_function(name, photo_server, capfd, monkeypatch):
+    monkeypatch.setattr(download, name, fail)
+    code, log, errors = refuse({"url": photo_server.url("/photo.jpg")}, capfd)
+    assert code == log["error"] == "internal"
+    assert "NameError: a secret" in errors
+
+
+def test_what_the_network_raised_is_named_in_the_log(photo_server, capfd):
+    code, log, _ = refuse({"url": f"http://127.0.0.1:{free_port()}/"}, capfd)
+    assert code == "connect_failed"
+    assert re.fullmatch(r"ConnectionRefusedError at download\.py:\d+", log["cause"])
+    code, log, _ = refuse({"url": photo_server.url("/").replace("http:", "https:")}, capfd)
+    assert code == "tls_failed"
+    assert re.fullmatch(r"SSLError at ssl\.py:\d+", log["cause"])
 
 
 def test_what_lambda_tells_of_an_error_holds_no_trace():
