@@ -10,7 +10,7 @@ from benchmarks.measure import INLINE, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, 
 from interpreter import MB_PER_CORE
 from tests.harness.containers import build, find_base, megabytes_without_base, running
 
-SIZES = (512, 1024, 1769, 3538)
+SIZES = (768, 1024, 1769, 3538)
 VERSIONS = ("3.8", "3.13")
 
 

@@ -30,11 +30,11 @@ def overlapping_exif(count, size):
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries).ljust(size, b"\0")
 
 
-def rle_bmp(width, data):
-    """Return a run-length encoded BMP one row high."""
+def rle_bmp(width, data, height=1):
+    """Return a run-length encoded BMP."""
     start = 54 + 1024
     header = struct.pack("<LHHL", start + len(data), 0, 0, start)
-    header += struct.pack("<LllHHLLllLL", 40, width, 1, 1, 8, 1, len(data), 0, 0, 256, 0)
+    header += struct.pack("<LllHHLLllLL", 40, width, height, 1, 8, 1, len(data), 0, 0, 256, 0)
     return b"BM" + header + bytes(1024) + data
 
 
@@ -50,6 +50,46 @@ def disposed_gif(width, height):
     frame = struct.pack("<HHHHB", 0, 0, width, height, 0)
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return screen + b"!\xf9\x04\x08\0\0\0\0," + frame + b"\x02\x02\x44\x01\0;"
+
+
+def run_lengths(width, height):
+    """Return the data of a run-length encoded BMP of one colour."""
+    row = b"\xff\7" * (width // 255) + bytes([width % 255, 7]) * (width % 255 > 0)
+    return (row + b"\0\0") * height + b"\0\1"
+
+
+def turned_exif(size):
+    """Return so many bytes of EXIF data that turn a photo by 90 degrees."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif.tobytes().ljust(size, b"\0")
+
+
+def largest(side, size):
+    """Yield the photos of side × side pixels that take most memory, padded to about `size` bytes with metadata."""
+    rgb = Image.new("RGB", (side, side), "navy")
+    rgba = Image.new("RGBA", (side, side), (0, 0, 128, 127))
+    for image in (rgb, rgb.convert("CMYK")):
+        jpeg = save(image, "JPEG", progressive=True, subsampling=0)
+        metadata = [turned_exif(100)] + [b"Exif\0\0" + bytes(65_000)] * ((size - len(jpeg)) // 65_100)
+        yield jpeg[:2] + b"".join(jpeg_segment(0xE1, exif) for exif in metadata) + jpeg[2:]
+    for image, file_format, options in [
+        (rgba, "PNG", {}),
+        (Image.new("I;16", rgb.size), "PNG", {}),
+        (rgb, "WEBP", {"lossless": True, "method": 0}),
+        (rgba, "WEBP", {"method": 0}),
+        (rgb, "WEBP", {"method": 0, "save_all": True, "append_images": [Image.new("RGB", rgb.size)]}),
+    ]:
+        left = size - len(save(image, file_format, **options)) - 1000
+        yield save(image, file_format, exif=turned_exif(left), **options)
+    for photo in (save(rgb, "GIF"), save(rgb.convert("1"), "BMP"), rle_bmp(side, run_lengths(side, side), side)):
+        yield photo.ljust(size, b"\0")
+
+
+def nested_json(size):
+    """Return so many bytes of the JSON that takes most memory, fifty times its size, or a little less."""
+    chain = "[" * 900 + "]" * 900
+    return f"[{','.join([chain] * ((size - 2) // (len(chain) + 1)))}]"
 
 
 RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")

@@ -180,7 +180,7 @@ def test_a_second_deployment_changes_nothing(live):
 def test_status_shows_what_is_deployed_and_fails_where_nothing_is(live):
     result = live.deploy("status")
     assert (result.status, result.output) == (0, live.url + "\n")
-    assert "Memory\t512" in result.errors
+    assert "Memory\t768" in result.errors
     assert live.proxy.changes() == []
     nothing = live.deploy("status", STACK_NAME="nothing")
     assert (nothing.status, nothing.output) == (1, "")

@@ -3,23 +3,27 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
+import hostile
 import pytest
 from conftest import GOOD, PHOTOS, ROOT, TROUSERS, encode
-from hostile import save
-from PIL import Image
 
 import limits
 from lambda_function import CLASSES
 from tests.harness.containers import build, docker, find_base, megabytes_without_base, running
 
 VERSIONS = ("3.8", "3.13")
+TEMPLATE = (ROOT / "template.yaml").read_text()
 MAX_MEGABYTES = 130
+MEMORY = int(re.search(r"^  Memory:\n(?:    .*\n)*    Default: (\d+)$", TEMPLATE, re.MULTILINE)[1])
+MAX_EVENT = 6_291_000  # bytes, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_BODY = 5_880_000
 # A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
-AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", "--memory=512m", "--memory-swap=512m"]
-AS_ON_LAMBDA += ["--ulimit=nofile=1024:1024", "--pids-limit=1024"]
+AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", f"--memory={MEMORY}m"]
+AS_ON_LAMBDA += [f"--memory-swap={MEMORY}m", "--ulimit=nofile=1024:1024", "--pids-limit=1024"]
 BAD = [
     {},
     [],
@@ -134,21 +138,34 @@ def test_bad_requests_change_no_score(container):
     assert container.ask(GOOD) == before
 
 
-def test_the_largest_photos_fit_into_memory(container):
-    side = math.isqrt(limits.MAX_PIXELS)
-    rgb = Image.new("RGB", (side, side), "navy")
-    photos = [
-        save(rgb, "JPEG", progressive=True, subsampling=0),
-        save(rgb.convert("CMYK"), "JPEG", progressive=True, subsampling=0),
-        save(rgb.convert("RGBA"), "PNG"),
-        save(Image.new("I;16", rgb.size), "PNG"),
-        save(rgb.convert("RGBA"), "WEBP", method=0),
-        save(rgb, "WEBP", method=0, save_all=True, append_images=[Image.new("RGB", rgb.size)]),
-        save(rgb, "GIF"),
-        save(rgb.convert("1"), "BMP"),
-    ]
-    for photo in photos:
-        assert list(container.ask({"image": encode(photo)})) == CLASSES
+def test_the_worst_requests_need_a_tenth_less_than_the_memory(image, tmp_path):
+    """The largest photos of every format, padded, and beside them as much JSON as an event may hold."""
+    photos = hostile.largest(math.isqrt(limits.MAX_PIXELS), limits.MAX_DOWNLOAD_BYTES)
+    for number, photo in enumerate(photos):
+        (tmp_path / f"{number}").write_bytes(photo)
+    memory = f"{MEMORY * 9 // 10}m"
+    options = [*AS_ON_LAMBDA, f"--memory={memory}", f"--memory-swap={memory}", "--env=ALLOW_LOOPBACK=true"]
+    options += ["--env=DOWNLOAD_SECONDS=60", "--env=DECODE_SECONDS=60"]
+    with running(image, *options) as container:
+        # In a container of its own, for its own memory, that shares the loopback interface.
+        share = [f"--network=container:{container.name}", f"--volume={tmp_path}:/photos:ro", "--entrypoint=python3"]
+        server = docker("run", "--detach", *share, image, "-m", "http.server", "9000", "--directory", "/photos")
+        try:
+            for event in worst_events(number + 1):
+                answer = container.ask(event.encode())
+                assert list(json.loads(answer["body"]) if "body" in answer else answer) == CLASSES
+        finally:
+            docker("rm", "--force", server)
+
+
+def worst_events(count):
+    """Yield events as long as Lambda takes them, with the address of each photo."""
+    keys = json.dumps({f"{key:x}": 0 for key in range(MAX_EVENT // 11)})[1:-1]
+    for number in range(count):
+        url = f'"url": "http://127.0.0.1:9000/{number}"'
+        yield f'{{{url}, "note": {hostile.nested_json(MAX_EVENT)}}}'
+        yield f"{{{url}, {keys}}}"
+        yield json.dumps({"body": f'{{{url}, "note": {hostile.nested_json(MAX_BODY)}}}'})
 
 
 def test_two_hundred_requests_leave_memory_flat(container):

@@ -59,8 +59,9 @@ class Container:
         self.url = f"http://localhost:{port}{PATH}"
 
     def ask(self, event):
-        """Return what the function answers to an event."""
-        request = urllib.request.Request(self.url, json.dumps(event).encode())
+        """Return what the function answers to an event, which may be JSON in bytes already."""
+        data = event if isinstance(event, bytes) else json.dumps(event).encode()
+        request = urllib.request.Request(self.url, data)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
             return json.load(answer)
 
