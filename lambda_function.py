@@ -57,7 +57,7 @@ def predict(request, log):
 
 def parse_body(event):
     """Return the JSON object in the body of an API Gateway or function URL event; raise RequestError."""
-    body = event.get("body") or "{}"
+    body = "{}" if event.get("body") in (None, "") else event["body"]
     try:
         body = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (ValueError, TypeError):

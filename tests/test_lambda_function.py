@@ -1,5 +1,6 @@
 """The handler's contract: events in, scores or errors out, one log line a request."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -114,6 +115,19 @@ def test_a_bad_body_gets_a_4xx_and_a_sentence(body, status, code):
     error = json.loads(response["body"])["error"]
     assert (response["statusCode"], error["code"]) == (status, code)
     assert error["message"].endswith(".")
+
+
+def test_what_an_event_nests_is_freed_before_a_photo_is_read(trousers, monkeypatch):
+    kept = []
+    monkeypatch.setattr(lambda_function, "read_photo", lambda request: kept.append(dict(request)) or b"")
+    note = [[[]]]
+    direct = {**trousers, "note": note, "notes": {"a": note}}
+    proxy = {"body": json.dumps(direct), "requestContext": {"a": note}, "isBase64Encoded": False}
+    for event in (direct, proxy, [note]):
+        with contextlib.suppress(RequestError):
+            lambda_handler(event, None)
+    assert kept == [{"image": trousers["image"], "note": [], "notes": {}}, trousers]
+    assert (note, proxy["requestContext"], event) == ([], {}, [])
 
 
 def test_a_body_that_is_too_long_is_not_read(monkeypatch):
