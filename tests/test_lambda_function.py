@@ -19,7 +19,7 @@ import image_source
 import lambda_function
 from errors import STATUS, RequestError
 from lambda_function import CLASSES, lambda_handler
-from web.serve import free_port
+from tests.harness.servers import free_port
 
 REST_EVENT = {"httpMethod": "POST", "path": "/predict", "requestContext": {"stage": "test"}, "isBase64Encoded": False}
 HTTP_EVENT = {"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}
