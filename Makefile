@@ -39,12 +39,16 @@ deploy: ## build the image, deploy it to AWS and prove it with a photo
 destroy: ## remove from AWS all that `make deploy` made
 	@./deploy.sh destroy
 
+MEASURED := .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installed-3.13 .venv-keras/installed-3.13
 benchmark: ## measure the function beside what else could serve the model
 benchmark: docker emulator tensorflow other-pythons .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION)
-benchmark: .venv-3.8/installed-3.8 .venv-3.13/installed-3.13 .venv-onnx/installed-3.13 .venv-keras/installed-3.13
+benchmark: $(MEASURED) build/avx2_only.so
 	.venv-keras/bin/python benchmarks/make_models.py build/benchmarks
 	.venv/bin/python -m benchmarks.benchmark
 	.venv-dev/bin/python -m benchmarks.report
+
+build/avx2_only.so: benchmarks/avx2_only.py benchmarks/avx2_only.c $(MEASURED)
+	$(PYTHON) -m benchmarks.avx2_only $@ $(dir $(MEASURED))
 
 lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .

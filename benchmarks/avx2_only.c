@@ -14,6 +14,7 @@
 #include <link.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -79,8 +80,8 @@ unsigned la_version(unsigned version) {
   return LAV_CURRENT < version ? LAV_CURRENT : version;
 }
 
-static void give_up(const char *message) {
-  write(2, message, strlen(message));
+static void give_up(const char *library, const char *message) {
+  dprintf(2, "avx2_only: %s: %s\n", library, message);
   _exit(1);
 }
 
@@ -96,16 +97,17 @@ unsigned la_objopen(struct link_map *map, Lmid_t namespace, uintptr_t *cookie) {
       close(file);
     }
     if (listed[i].bytes != bytes) continue; /* another version's */
+    found = 1;
+    if (!listed[i].address) continue; /* a library without CPUID */
     unsigned char *instruction = (unsigned char *)map->l_addr + listed[i].address;
     void *page = (void *)((uintptr_t)instruction & -PAGE);
     size_t length = (uintptr_t)instruction % PAGE == PAGE - 1 ? 2 * PAGE : PAGE;
-    if (memcmp(instruction, CPUID, 2)) give_up("avx2_only: a listed instruction is not CPUID\n");
-    if (mprotect(page, length, PROT_READ | PROT_WRITE | PROT_EXEC)) give_up("avx2_only: cannot write to a library\n");
+    if (memcmp(instruction, CPUID, 2)) give_up(name, "a listed instruction is not CPUID");
+    if (mprotect(page, length, PROT_READ | PROT_WRITE | PROT_EXEC)) give_up(name, "cannot be written to");
     memcpy(instruction, UD2, 2);
     mprotect(page, length, PROT_READ | PROT_EXEC);
     patched[i] = instruction;
-    found = 1;
   }
-  if (bytes >= 0 && !found) give_up("avx2_only: a library is not the listed one; list the libraries again\n");
+  if (bytes >= 0 && !found) give_up(name, "not the listed one; list the libraries again");
   return 0;
 }
