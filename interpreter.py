@@ -10,6 +10,24 @@ except ImportError:
 
 MB_PER_CORE = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
+# What XNNPACK's int8 kernels choose by, and the flags of /proc/cpuinfo that say so, on x86 and on arm64
+INSTRUCTIONS = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "dotprod": {"asimddp"},
+    "i8mm": {"i8mm"},
+}
+
+
+def instructions(path="/proc/cpuinfo"):
+    """Return which of INSTRUCTIONS the processor has, as far as Linux says so."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as lines:
+        flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), ())
+    return [name for name, names in INSTRUCTIONS.items() if names & set(flags)]
+
 
 def thread_count():
     """Return one thread for each whole processor core: Lambda sells cores by memory, and hides how many."""

@@ -18,7 +18,7 @@ from keras_image_helper import create_preprocessor
 import limits
 from errors import RequestError, request_error
 from image_source import decode, read_photo
-from interpreter import load_model
+from interpreter import instructions, load_model
 
 CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
 
@@ -87,6 +87,8 @@ def free_memory(event):
 def lambda_handler(event, context):
     """Answer a direct event with scores, or a proxy event with an HTTP response that holds them."""
     log = {"request_id": getattr(context, "aws_request_id", None), "cold": next(calls) == 0, "error": None}
+    if log["cold"]:
+        log["processor"] = instructions()
     is_proxy = isinstance(event, dict) and ("body" in event or "requestContext" in event)
     free_memory(event)
     try:

@@ -24,6 +24,27 @@ def test_elsewhere_every_core_gets_a_thread(monkeypatch):
     assert interpreter.thread_count() == os.cpu_count()
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("flags\t\t: fpu avx avx2 fma\n", ["AVX2"]),
+        ("flags\t\t: fpu avx2 avx512f avx512bw avx512_vnni\n", ["AVX2", "AVX-512", "VNNI"]),
+        ("flags\t\t: fpu avx2 avx_vnni\n", ["AVX2", "VNNI"]),
+        ("BogoMIPS\t: 243.75\nFeatures\t: fp asimd asimddp\n", ["dotprod"]),
+        ("Features\t: fp asimd asimddp i8mm\n", ["dotprod", "i8mm"]),
+        ("model name\t: flags\n", []),
+    ],
+)
+def test_the_processor_says_which_instructions_it_has(cpuinfo, expected, tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\n{cpuinfo}\nprocessor\t: 1\nflags\t\t: avx512f\n" if expected else cpuinfo)
+    assert interpreter.instructions(path) == expected
+
+
+def test_where_no_processor_is_described_no_instruction_is_known(tmp_path):
+    assert interpreter.instructions(tmp_path / "cpuinfo") == []
+
+
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
     """A convolution of ones: the answer for a photo of ones is 3."""

@@ -143,16 +143,27 @@ def test_a_body_that_claims_base64_and_is_none_gets_a_4xx():
     assert json.loads(response["body"])["error"]["code"] == "invalid_body"
 
 
-def test_a_request_leaves_one_log_line_with_its_times_and_nothing_of_its_content(trousers, capsys):
+def test_a_request_leaves_one_log_line_with_its_times_and_nothing_of_its_content(trousers, monkeypatch, capsys):
     class Context:
         aws_request_id = "request-1"
 
+    monkeypatch.setattr(lambda_function, "calls", itertools.count(1))
     lambda_handler({"image": trousers["image"], "note": "secret"}, Context())
     (line,) = capsys.readouterr().out.splitlines()
     log = json.loads(line)
     assert set(log) == {"request_id", "cold", "error", "download_ms", "decode_ms", "inference_ms"}
     assert (log["request_id"], log["error"]) == ("request-1", None)
     assert all(log[name] >= 0 for name in ("download_ms", "decode_ms", "inference_ms"))
+
+
+def test_the_first_request_logs_what_the_processor_can_do(trousers, monkeypatch, capsys):
+    monkeypatch.setattr(lambda_function, "calls", itertools.count())
+    monkeypatch.setattr(lambda_function, "instructions", lambda: ["AVX2"])
+    for _ in range(2):
+        lambda_handler(trousers, None)
+    cold, warm = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (cold["cold"], cold["processor"]) == (True, ["AVX2"])
+    assert not warm["cold"] and "processor" not in warm
 
 
 def test_a_refused_request_leaves_one_log_line_with_its_code(capsys):
