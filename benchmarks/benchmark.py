@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.containers import measure_sizes
 from benchmarks.measure import PHOTO, ROOT, ROUNDS
 from benchmarks.stacks import STACKS, describe, measure_times
+from interpreter import instructions
 
 RESULTS = ROOT / "benchmarks/results.json"
 
@@ -23,11 +24,10 @@ def processor():
 
 def main():
     stacks = {name: describe(stack) for name, stack in STACKS.items()}
-    for cores in (1, 2):
-        for name, times in measure_times(cores).items():
-            stacks[name][f"cores: {cores}"] = times
+    for (name, kind), times in measure_times().items():
+        stacks[name][kind] = times
     images, sizes = measure_sizes()
-    machine = {"processor": processor(), "cores": os.cpu_count()}
+    machine = {"processor": processor(), "cores": os.cpu_count(), "instructions": instructions()}
     results = {"machine": machine, "rounds": ROUNDS, "photo": str(PHOTO.relative_to(ROOT))}
     results.update(stacks=stacks, **{"image MB": images}, sizes=sizes)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

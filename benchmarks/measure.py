@@ -9,9 +9,12 @@ from pathlib import Path
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = int(os.environ.get("ROUNDS", "7"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 WARM_REQUESTS = 10
 PHOTO = ROOT / "tests/photos/pants/pants-2.jpg"  # 400 by 533 pixels
+AVX2_ONLY = ROOT / "build/avx2_only.so"  # Makefile
+# What the environment says to a process about the instructions it may use.
+KINDS = {"AVX2": {"LD_AUDIT": str(AVX2_ONLY)}, "all": {}} if AVX2_ONLY.exists() else {"all": {}}
 INLINE = base64.b64encode(PHOTO.read_bytes()).decode()
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import requests
 
-from benchmarks.measure import INLINE, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
+from benchmarks import avx2_only
+from benchmarks.measure import KINDS, PHOTO, ROOT, ROUNDS, WARM_REQUESTS, ask, merge, milliseconds
 from interpreter import MB_PER_CORE
 from tests.harness.emulator import PATH, emulator_command
 from tests.harness.servers import folder_server, free_port, running
@@ -30,10 +31,6 @@ class Stack:
     module: str
     model: Path
     imports: tuple
-
-    def inline_event(self):
-        """Return the event that carries the photo itself; the rivals take it as a data: URL."""
-        return {"image": INLINE} if self.module == "lambda_function" else {"url": f"data:image/jpeg;base64,{INLINE}"}
 
     def python(self):
         return ROOT / self.environment / "bin/python"
@@ -68,9 +65,9 @@ STACKS = {
 }
 
 
-def process_options(stack, cores):
+def process_options(stack, kind="all", cores=1):
     """Return the arguments of Popen for a process of the stack on the last `cores` cores of this machine."""
-    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model)}
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model), **KINDS[kind]}
     environ.update(THREADS=str(cores), AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MB_PER_CORE * cores))
     environ["ALLOW_LOOPBACK"] = "true"  # for the photo's address
     environ["PYTHONDONTWRITEBYTECODE"] = ""  # an image holds compiled code
@@ -79,10 +76,10 @@ def process_options(stack, cores):
     return {"env": environ, "cwd": ROOT, "preexec_fn": pin}
 
 
-def probe(stack, cores, *arguments):
+def probe(stack, *arguments, kind="all", cores=1):
     """Return what probe.py measures in the stack's environment."""
     command = [stack.python(), ROOT / "benchmarks/probe.py", *map(str, arguments)]
-    return json.loads(subprocess.check_output(command, **process_options(stack, cores)).splitlines()[-1])
+    return json.loads(subprocess.check_output(command, **process_options(stack, kind, cores)).splitlines()[-1])
 
 
 def peak_megabytes(emulator):
@@ -92,7 +89,7 @@ def peak_megabytes(emulator):
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
-def serve(stack, cores, photo_url):
+def serve(stack, kind, photo_url):
     """Start the stack and return the milliseconds of its first answer and of warm ones, and its peak memory."""
     port = free_port()
     url = f"http://127.0.0.1:{port}{PATH}"
@@ -101,13 +98,12 @@ def serve(stack, cores, photo_url):
         post = partial(ask, session, url)
         started = time.perf_counter()
         emulator = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, **process_options(stack, cores)
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, **process_options(stack, kind)
         )
         try:
             post({"url": photo_url})
             result = {"cold": 1000 * (time.perf_counter() - started)}
             result["url"] = [milliseconds(post, {"url": photo_url}) for _ in range(WARM_REQUESTS)]
-            result["base64"] = [milliseconds(post, stack.inline_event()) for _ in range(WARM_REQUESTS)]
             result["peak MB"] = peak_megabytes(emulator)
         finally:
             emulator.terminate()
@@ -115,24 +111,29 @@ def serve(stack, cores, photo_url):
     return result
 
 
-def measure_times(cores):
-    """Return {stack: {measure: summary}} on so many cores, the stacks taking turns in every round."""
-    os.sched_setaffinity(0, range(os.cpu_count())[: -cores or None] or range(os.cpu_count()))
-    served, parts = ({name: [] for name in STACKS} for _ in range(2))
+def measure_times():
+    """Return {(stack, kind): {measure: summary}} on one core, all taking turns in every round."""
+    os.sched_setaffinity(0, range(os.cpu_count())[:-1] or [0])
+    cases = [(name, kind) for name in STACKS for kind in KINDS]
+    served, parts = ({case: [] for case in cases} for _ in range(2))
     with running(folder_server(PHOTO.parent)) as server:
         photo_url = f"http://127.0.0.1:{server.server_port}/{PHOTO.name}"
         for number in range(ROUNDS):
-            for name, stack in STACKS.items():
-                print(f"cores: {cores}, round {number + 1} of {ROUNDS}: {name}", file=sys.stderr)
-                served[name].append(serve(stack, cores, photo_url))
-                parts[name].append(probe(stack, cores, "times", stack.module, photo_url, *stack.imports))
-    return {name: {**merge(served[name]), "parts": merge(parts[name])} for name in STACKS}
+            for name, kind in cases:
+                print(f"round {number + 1} of {ROUNDS}: {name}, {kind}", file=sys.stderr)
+                stack = STACKS[name]
+                arguments = ("times", stack.module, photo_url, *stack.imports)
+                served[name, kind].append(serve(stack, kind, photo_url))
+                parts[name, kind].append(probe(stack, *arguments, kind=kind))
+    return {case: {**merge(served[case]), "parts": merge(parts[case])} for case in cases}
 
 
 def describe(stack):
     """Return the megabytes of a stack's installed packages and model, and its accuracy on the test photos."""
-    packages = probe(stack, 1, "size", ROOT / f"requirements/{stack.lock}.txt")
+    if "AVX2" in KINDS:
+        avx2_only.check([stack.python()], process_options(stack, "AVX2")["env"])
+    packages = probe(stack, "size", ROOT / f"requirements/{stack.lock}.txt")
     result = {"packages MB": round(packages / 1e6, 1), "model MB": round(stack.model.stat().st_size / 1e6, 1)}
     if DATASET.is_dir():
-        result["accuracy"] = round(probe(stack, os.cpu_count(), "accuracy", stack.module, DATASET / "test"), 4)
+        result["accuracy"] = round(probe(stack, "accuracy", stack.module, DATASET / "test", cores=os.cpu_count()), 4)
     return result

@@ -1,13 +1,20 @@
-"""benchmarks/results.json, its plots and the README agree."""
+"""benchmarks/results.json, its plots and the README agree, and AVX2 alone is what it says."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy
 import pytest
 from conftest import ROOT
 
-from benchmarks import report
+from benchmarks import avx2_only, report
 from benchmarks.containers import SIZES
+from interpreter import instructions
 
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
 README = (ROOT / "README.md").read_text()
@@ -21,13 +28,15 @@ def test_the_readme_shows_the_results(name):
 
 @pytest.mark.parametrize("measure", ["url", "cold"])
 def test_the_plot_of_the_stacks_shows_the_results(measure):
-    shown = set(re.findall(r"> *(\d+) ms<", (ROOT / "benchmarks/stacks.svg").read_text()))
-    assert {f"{stack['cores: 1'][measure]['median']:.0f}" for stack in RESULTS["stacks"].values()} <= shown
+    shown = set(re.findall(r"> *(\d+ ms .*?)<", (ROOT / "benchmarks/stacks.svg").read_text()))
+    labels = report.kinds(RESULTS).items()
+    stacks = RESULTS["stacks"].values()
+    assert {f"{stack[kind][measure]['median']:.0f} ms {label}" for stack in stacks for kind, label in labels} <= shown
 
 
 def test_the_plot_of_the_sizes_and_the_readme_name_the_cheapest():
     choice = report.cheapest(RESULTS["sizes"])
-    label = f"{choice['megabytes']} MB, {choice['warm']['median']:.0f} ms"
+    label = f"{choice['megabytes']} MB, {report.promised(choice)['warm']['median']:.0f} ms"
     assert label in (ROOT / "benchmarks/sizes.svg").read_text()
     assert f"is {choice['megabytes']} MB." in README
 
@@ -45,14 +54,14 @@ def test_the_deployment_has_by_default_the_smallest_memory_that_is_measured():
 
 def test_the_readme_adds_up_what_a_million_photos_cost():
     choice = report.cheapest(RESULTS["sizes"])
-    computing = round(report.price(choice["warm"]["median"], choice["megabytes"]), 2)
+    milliseconds = report.promised(choice)["warm"]["median"]
+    computing = round(report.price(milliseconds, choice["megabytes"]), 2)
     api, requests, logs = 3.5, report.DOLLARS_PER_MILLION_REQUESTS, 0.25
     total = api + requests + computing + logs
     prices = f"${api:.2f} for the REST API, ${requests:.2f} for requests to Lambda, ${computing:.2f} for computing"
     text = " ".join(README.split())
     assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in text
     assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in text
-    milliseconds = choice["warm"]["median"]
     assert f"a request takes {milliseconds:.0f} ms on {choice['megabytes']} MB" in text
     assert f"{milliseconds * 1000:,.0f} seconds × 0.5 GB × $0.0000166667 = ${computing:.2f}" in text
 
@@ -67,11 +76,64 @@ def test_a_million_seconds_of_a_gigabyte_cost_what_lambda_asks():
 
 
 def test_the_cheapest_size_answers_within_a_second():
-    row = {"python": "3.13", "threads": 1}
-    slow = {**row, "megabytes": 128, "warm": {"median": 1001}}
-    fast = {**row, "megabytes": 512, "warm": {"median": 900}}
-    fastest = {**row, "megabytes": 1769, "warm": {"median": 300}}
+    slow, fast, fastest = [
+        {"megabytes": megabytes, "all": {"warm": {"median": warm}}}
+        for megabytes, warm in ((128, 1001), (512, 900), (1769, 300))
+    ]
     assert report.cheapest([slow, fast, fastest]) == fast
+
+
+def test_the_cheapest_size_is_that_on_avx2():
+    def row(megabytes, avx2, everything):
+        return {"megabytes": megabytes, "AVX2": {"warm": {"median": avx2}}, "all": {"warm": {"median": everything}}}
+
+    slow, fast = row(512, 1001, 300), row(1024, 500, 290)
+    assert report.cheapest([slow, fast]) == fast
+
+
+def test_without_avx2_alone_its_columns_are_left_out():
+    sizes = [{key: value for key, value in row.items() if key != "AVX2"} for row in RESULTS["sizes"]]
+    stacks = {
+        name: {key: value for key, value in stack.items() if key != "AVX2"} for name, stack in RESULTS["stacks"].items()
+    }
+    for table in report.tables({**RESULTS, "sizes": sizes, "stacks": stacks}).values():
+        assert "AVX2" not in table
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory):
+    """Return the environment of a process that sees AVX2 alone, with the numpy of the tests."""
+    if avx2_only.obstacle() or "AVX2" not in instructions():
+        pytest.skip("needs x86-64 with AVX2, gcc and objdump")
+    library = tmp_path_factory.mktemp("avx2_only") / "avx2_only.so"
+    folder = Path(numpy.__file__).parent
+    avx2_only.build(library, [folder, f"{folder}.libs"])
+    return {**os.environ, "LD_AUDIT": str(library)}
+
+
+def test_a_process_sees_avx2_alone(hidden):
+    avx2_only.check([sys.executable], hidden)
+
+
+@pytest.mark.skipif("AVX-512" not in instructions(), reason="nothing to hide here")
+def test_a_process_that_sees_more_is_refused():
+    with pytest.raises(RuntimeError, match="AVX2 and AVX-512 are True and True"):
+        avx2_only.check([sys.executable])
+
+
+UD2 = """
+import mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes([0x0F, 0x0B]))
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+"""
+
+
+@pytest.mark.parametrize(("crash", "number"), [("ctypes.string_at(0)", signal.SIGSEGV), (UD2, signal.SIGILL)])
+def test_a_fault_of_its_own_still_ends_the_process(crash, number, hidden):
+    command = [sys.executable, "-c", f"import ctypes, numpy\n{crash}"]
+    assert subprocess.run(command, env=hidden, check=False).returncode == -number
 
 
 def test_all_stacks_were_measured_on_the_committed_model_and_photos():
