@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Thread
 
@@ -97,7 +98,9 @@ def main():
             sys.exit("serve.py: the function did not answer with scores; the lines above say why.")
         print(f"The page is at http://localhost:{page_port}/, for POST http://localhost:{page_port}/predict.")
         print(f"Serving {url} until Ctrl-C.", flush=True)
-        sys.exit(emulator.wait())
+        while emulator.poll() is None:
+            time.sleep(0.1)  # waiting without an end could sleep through a signal that comes just before
+        sys.exit(emulator.returncode)
     finally:
         stop(emulator)
 
