@@ -1,0 +1,47 @@
+"""What a request may ask for.
+
+An environment variable of a limit's name overrides it. One that makes no sense stops the function at its start.
+"""
+
+import os
+import re
+
+
+def read_number(name, default, least, most):
+    """Return the number in an environment variable, `default` without one; raise ValueError."""
+    text = os.environ.get(name) or str(default)
+    try:
+        number = type(default)(text)
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise ValueError(f"{name} is {text!r}; it must be a number from {least} to {most}")
+    return number
+
+
+def read_words(name, default, pattern):
+    """Return the words between the commas of an environment variable, as a tuple; raise ValueError."""
+    text = os.environ.get(name) or default
+    words = tuple(word.strip() for word in text.split(",")) if text else ()
+    if not all(re.fullmatch(pattern, word) for word in words):
+        raise ValueError(f"{name} is {text!r}; it must be a list with commas of {pattern}")
+    return words
+
+
+ALLOWED_SCHEMES = read_words("ALLOWED_SCHEMES", "https,http", "https|http")
+ALLOWED_PORTS = tuple(map(int, read_words("ALLOWED_PORTS", "443,80", "[1-9][0-9]{0,4}")))
+ALLOWED_HOSTS = read_words("ALLOWED_HOSTS", "", r"(\*\.)?[a-z0-9.:-]+")  # none: every public one
+ALLOW_LOOPBACK = read_words("ALLOW_LOOPBACK", "false", "true|false") == ("true",)  # to develop, on any port
+MAX_REDIRECTS = read_number("MAX_REDIRECTS", 3, 0, 20)
+MAX_URL_CHARACTERS = read_number("MAX_URL_CHARACTERS", 2048, 1, 100_000)
+CONNECT_SECONDS = read_number("CONNECT_SECONDS", 3.0, 0.001, 900)
+DOWNLOAD_SECONDS = read_number("DOWNLOAD_SECONDS", 60.0, 0.001, 900)  # names, redirects and all
+MAX_DOWNLOAD_BYTES = read_number("MAX_DOWNLOAD_BYTES", 100_000_000, 1, 1_000_000_000)
+MAX_INLINE_BYTES = read_number("MAX_INLINE_BYTES", 4_400_000, 1, 1_000_000_000)  # 6 MB of base64, as Lambda's payload
+MAX_INLINE_ANSWER_BYTES = read_number("MAX_INLINE_ANSWER_BYTES", 1_000_000, 0, 4_400_000)
+MAX_OBJECT_BYTES = read_number("MAX_OBJECT_BYTES", 1_500_000_000, 1, 10_000_000_000)  # of 4 GB in /tmp, twice
+MIN_RATE = read_number("MIN_RATE", 4_000, 1, 192_000)  # samples a second
+MAX_RATE = read_number("MAX_RATE", 192_000, 8_000, 768_000)
+MAX_CHANNELS = read_number("MAX_CHANNELS", 8, 1, 8)
+MAX_SECONDS = read_number("MAX_SECONDS", 3600.0, 0.001, 86_400)  # of all channels together
+SYNC_SECONDS = read_number("SYNC_SECONDS", 120.0, 0.001, 86_400)  # of these, behind API Gateway's 29 seconds

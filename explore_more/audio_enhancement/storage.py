@@ -1,0 +1,90 @@
+"""Where recordings come from and go to: addresses, base64 within the request, and a bucket."""
+
+import base64
+import io
+import os
+import tempfile
+import uuid
+
+import limits
+from aws import BUCKET, client
+from download import download
+from errors import request_error
+
+UPLOADS, RESULTS = "uploads/", "results/"
+LINK_SECONDS = 3600
+
+
+def scratch():
+    """Return a new binary file, which is deleted when it is closed; on Lambda it lies in /tmp."""
+    return tempfile.TemporaryFile()
+
+
+def open_recording(request):
+    """Return a seekable binary file with the recording of a request; raise RequestError."""
+    given = [name for name in ("url", "audio", "key") if name in request]
+    if not given:
+        raise request_error("missing_input", 'Send {"url": …}, {"audio": "<base64>"} or {"bucket": …, "key": …}.')
+    if len(given) > 1:
+        raise request_error("ambiguous_input", f"Send one of {', '.join(given)}, not {len(given)}.")
+    if given == ["url"]:
+        return io.BytesIO(download(request["url"]))
+    if given == ["audio"]:
+        return io.BytesIO(decode_base64(request["audio"]))
+    return open_object(request.get("bucket", BUCKET), request["key"])
+
+
+def decode_base64(text):
+    """Return the bytes of a base64 string, at most MAX_INLINE_BYTES; raise RequestError."""
+    if not isinstance(text, str):
+        raise request_error("invalid_base64", '"audio" must be a string of base64.')
+    if len(text) > limits.MAX_INLINE_BYTES * 4 // 3 + 4:
+        message = f'"audio" may hold {limits.MAX_INLINE_BYTES:,} bytes at most; upload the recording with a job.'
+        raise request_error("too_large", message)
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise request_error("invalid_base64", '"audio" must be standard base64 on one line.') from None
+
+
+def open_object(bucket, key):
+    """Return a file with an object of the bucket; raise RequestError."""
+    if not BUCKET or bucket != BUCKET:
+        raise request_error("not_found", '"bucket" must be the one that belongs to this function.')
+    if not isinstance(key, str) or not key.startswith(UPLOADS):
+        raise request_error("not_found", f'"key" must be the key of an object under {UPLOADS}.')
+    s3 = client("s3")
+    try:
+        size = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+    except s3.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (403, 404):
+            raise
+        raise request_error("not_found", "There is no such object; upload the recording first.") from error
+    if size > limits.MAX_OBJECT_BYTES:
+        raise request_error("too_large", f"The recording is larger than {limits.MAX_OBJECT_BYTES:,} bytes.")
+    file = scratch()
+    s3.download_fileobj(bucket, key, file)
+    file.seek(0)
+    return file
+
+
+def return_recording(file, made, inline):
+    """Return the part of an answer that holds the recording: base64 if it may be and is small, else a link."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if inline and size <= limits.MAX_INLINE_ANSWER_BYTES:
+        return {"audio": base64.b64encode(file.read()).decode()}
+    if not BUCKET:
+        message = f"The result has {size:,} bytes, and this function has no bucket to put it into; ask for mp3 or ogg."
+        raise request_error("too_large", message)
+    return put_recording(file, f"{RESULTS}{uuid.uuid4()}.{made['format']}", made["content_type"])
+
+
+def put_recording(file, key, media_type):
+    """Put a file into the bucket; return where it is, and a link to it."""
+    name = f'attachment; filename="enhanced{os.path.splitext(key)[1]}"'
+    extra = {"ContentType": media_type, "ContentDisposition": name}
+    client("s3").upload_fileobj(file, BUCKET, key, ExtraArgs=extra)
+    parameters = {"Bucket": BUCKET, "Key": key}
+    link = client("s3").generate_presigned_url("get_object", Params=parameters, ExpiresIn=LINK_SECONDS)
+    return {"bucket": BUCKET, "key": key, "url": link}
