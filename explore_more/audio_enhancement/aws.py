@@ -5,15 +5,14 @@ from functools import cache
 
 BUCKET = os.environ.get("BUCKET")  # the only one that a request may name
 TABLE = os.environ.get("TABLE")  # of jobs
-SOCKET_ENDPOINT = os.environ.get("SOCKET_ENDPOINT")  # where messages to connected clients are posted
 SOCKET_URL = os.environ.get("SOCKET_URL")  # where clients connect
 ENHANCE_FUNCTION = os.environ.get("ENHANCE_FUNCTION")
 
 
 @cache
-def client(service, endpoint=None):
+def client(service):
     """Return a client of AWS; inline requests never need one, and save the 0.4 seconds that its import takes."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    return boto3.client(service, endpoint_url=endpoint, config=Config(signature_version="s3v4"))
+    return boto3.client(service, config=Config(signature_version="s3v4"))

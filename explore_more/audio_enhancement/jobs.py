@@ -4,7 +4,7 @@ import json
 import time
 import uuid
 
-from aws import SOCKET_ENDPOINT, TABLE, client
+from aws import TABLE, client
 
 STATES = ("waiting", "queued", "running", "done", "failed")
 KEPT_SECONDS = 24 * 3600
@@ -95,10 +95,10 @@ def tell(row):
     """Send a job's description to the client that is connected for it, and return it."""
     if row is None:
         return None
-    if "connection" in row and SOCKET_ENDPOINT:
+    if "connection" in row:
         message = json.dumps(describe(row)).encode()
         try:
-            client("apigatewaymanagementapi", SOCKET_ENDPOINT).post_to_connection(
+            client("apigatewaymanagementapi").post_to_connection(
                 ConnectionId=row["connection"], Data=message
             )
         except Exception as error:  # the client has gone, or AWS fails here: polling still works

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -90,6 +91,7 @@ def ours(noisy):
         frame.sample_rate = RATE
         container.mux([*stream.encode(frame), *stream.encode(None)])
     enhance(file, target)
+    target.seek(0)
     resampler = av.AudioResampler("flt", "mono", RATE)
     with av.open(target) as container:
         frames = [*container.decode(audio=0), None]
@@ -156,7 +158,7 @@ def measure(processes):
     """Return the means over all mixtures, and by noise, and what happens to clean speech."""
     voices = speech()
     tasks = [(name, kind, level) for kind in make_noises(voices) for level in LEVELS for name in voices]
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # FFmpeg does not survive a fork
         scores = []
         for number, result in enumerate(pool.map(measure_mixture, tasks)):
             scores.append(result)
