@@ -1,7 +1,8 @@
 # What the Makefiles of the systems share: their environment, their tests, and how an image gets to AWS and away again.
-# PYTHON chooses the interpreter. To deploy, the environment gives credentials and AWS_REGION; BASE is the image to
+# PYTHON chooses the interpreter; OLDEST is the one that the locks are made for. To deploy, the environment gives credentials and AWS_REGION; BASE is the image to
 # build on, and REGISTRY where to push instead of the account's own, both as for deploy.sh.
 PYTHON ?= python3
+OLDEST ?= 3.9
 NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))
 LOCKS ?= $(wildcard requirements/*.txt)
 SHELL := bash
@@ -28,7 +29,7 @@ test: .venv/installed ## test it; the rehearsal of AWS needs the repository and 
 
 lock: ## resolve requirements/*.in again; needs uv
 	for file in requirements/*.in; do
-	  uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header --no-annotate \
+	  uv pip compile --quiet --universal --python-version $(OLDEST) --generate-hashes --no-header --no-annotate \
 	    "$$file" --output-file "$${file%.in}.txt"
 	done
 

@@ -74,7 +74,8 @@ class Denoiser:
             raise ValueError(f"attenuation_limit is {attenuation_limit}; it must be a number from 0 to {NO_LIMIT:g} dB")
         self.state = library.df_create(model.encode(), attenuation_limit, None)
         self.waiting = np.zeros(0, np.float32)
-        self.late = DELAY  # samples to drop before the first true one
+        # Samples to drop before the first true one. With a limit of 0 the library hands its input through at once.
+        self.late = DELAY if attenuation_limit else 0
         self.owed = 0  # samples that came in and have not gone out
 
     def __enter__(self):

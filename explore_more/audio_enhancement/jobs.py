@@ -98,9 +98,7 @@ def tell(row):
     if "connection" in row:
         message = json.dumps(describe(row)).encode()
         try:
-            client("apigatewaymanagementapi").post_to_connection(
-                ConnectionId=row["connection"], Data=message
-            )
+            client("apigatewaymanagementapi").post_to_connection(ConnectionId=row["connection"], Data=message)
         except Exception as error:  # the client has gone, or AWS fails here: polling still works
             print(json.dumps({"warning": f"not told: {type(error).__name__}", "job": row["id"]}))
     return describe(row)

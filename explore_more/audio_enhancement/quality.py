@@ -17,6 +17,7 @@ import numpy as np
 HERE = Path(__file__).parent
 SPEECH = Path("/usr/share/pocketsphinx/test/data")
 RATE = 16_000  # of the speech, and of PESQ's wide band
+CLIPS = 9
 LEVELS = (0, 5, 10)  # dB of speech over noise
 MEASURES = ("SI-SDR", "PESQ", "STOI")
 
@@ -32,15 +33,16 @@ def read(path):
 
 
 def speech():
-    """Return {name: samples}: five sentences of LibriVox and four recordings of other speakers."""
-    paths = sorted(SPEECH.glob("librivox/*.wav")) + [SPEECH / f"{name}.raw" for name in ("goforward", "numbers", "something")]
-    return {path.stem: read(path) for path in [*paths, SPEECH / "tidigits/dhd.2934z.raw"]}
+    """Return nine clips of 2.7 seconds each from sentences that LibriVox's volunteer reads."""
+    sentences = np.concatenate([read(path) for path in sorted(SPEECH.glob("librivox/*.wav"))])
+    return np.array_split(sentences, CLIPS)
 
 
-def make_noises(voices):
-    """Return {name: function of (index of the voice, length)} that make noise."""
+def make_noises():
+    """Return {name: function of (seed, length)} that make noise."""
     recording = read(HERE / "samples/noise.wav")
-    voices = list(voices.values())
+    others = [read(SPEECH / f"{name}.raw") for name in ("goforward", "numbers", "something", "tidigits/dhd.2934z")]
+    others += [read(path) for path in sorted(SPEECH.glob("cards/*.wav"))]
 
     def seconds(length):
         return np.arange(length) / RATE
@@ -55,16 +57,17 @@ def make_noises(voices):
         bars = [sum(np.sin(2 * np.pi * f * n * t) / n for f in chord for n in range(1, 9)) for chord in chords]
         return np.resize(np.concatenate([bar * np.exp(-3 * t) for bar in bars]), length)
 
-    def babble(index, length):
-        others = [voice for number, voice in enumerate(voices) if number != index]
-        return sum(np.resize(np.roll(voice, 4000 * n), length) for n, voice in enumerate(others[:6]))
+    def babble(seed, length):
+        """Six of nine other recordings of other people, at once."""
+        chosen = np.random.default_rng(seed).permutation(len(others))[:6]
+        return sum(np.resize(others[n], length) / np.std(others[n]) for n in chosen)
 
     return {
-        "white": lambda index, length: np.random.default_rng(index).standard_normal(length),
+        "white": lambda seed, length: np.random.default_rng(seed).standard_normal(length),
         "hum": hum,
         "music": music,
         "babble": babble,
-        "recording": lambda index, length: np.resize(recording, length),
+        "recording": lambda seed, length: np.resize(np.roll(recording, 4000 * seed), length),
     }
 
 
@@ -147,31 +150,30 @@ def score(voice, estimate):
 
 
 def measure_mixture(task):
-    name, kind, level = task
-    voices = speech()
-    index = list(voices).index(name)
-    noisy = mix(voices[name], make_noises(voices)[kind](index, len(voices[name])), level)
-    return {way: score(voices[name], clean(noisy)) for way, clean in WAYS.items()}
+    clip, kind, level = task
+    voice = speech()[clip]
+    noisy = mix(voice, make_noises()[kind](clip, len(voice)), level)
+    return {way: score(voice, clean(noisy)) for way, clean in WAYS.items()}
+
+
+def mean_of(scores):
+    return {way: np.round(np.mean([result[way] for result in scores], axis=0), 3).tolist() for way in WAYS}
 
 
 def measure(processes):
-    """Return the means over all mixtures, and by noise, and what happens to clean speech."""
-    voices = speech()
-    tasks = [(name, kind, level) for kind in make_noises(voices) for level in LEVELS for name in voices]
+    """Return the means over all mixtures, and by noise, and what happens to speech without noise."""
+    kinds = list(make_noises())
+    tasks = [(clip, kind, level) for kind in kinds for level in LEVELS for clip in range(CLIPS)]
+    scores = []
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # FFmpeg does not survive a fork
-        scores = []
-        for number, result in enumerate(pool.map(measure_mixture, tasks)):
+        for result in pool.map(measure_mixture, tasks):
             scores.append(result)
-            print(f"\r{number + 1} of {len(tasks)} mixtures", end="", file=sys.stderr)
-
-    def mean(chosen):
-        return {way: np.round(np.mean([result[way] for result in chosen], axis=0), 3).tolist() for way in WAYS}
-
-    by_noise = {}
-    for kind in make_noises(voices):
-        by_noise[kind] = mean([result for task, result in zip(tasks, scores, strict=True) if task[1] == kind])
-    clean = {name: round(si_sdr(*align(voice, ours(voice))), 1) for name, voice in voices.items()}
-    return {"mixtures": len(tasks), "measures": MEASURES, "mean": mean(scores), "noises": by_noise, "clean": clean}
+            print(f"\r{len(scores)} of {len(tasks)} mixtures", end="", file=sys.stderr)
+    by_noise = {k: mean_of([result for task, result in zip(tasks, scores, strict=True) if task[1] == k]) for k in kinds}
+    sentences = np.concatenate(speech())
+    once = ours(sentences)
+    clean = {"as recorded": si_sdr(*align(sentences, once)), "enhanced before": si_sdr(*align(once, ours(once)))}
+    return {"mixtures": len(tasks), "measures": MEASURES, "mean": mean_of(scores), "noises": by_noise, "clean": clean}
 
 
 if __name__ == "__main__":

@@ -126,7 +126,9 @@ def test_a_workflow_says_why_it_refuses(account):
 
 def run_workflow(account, content):
     arn = account.outputs["Workflow"]
-    started = account.aws("stepfunctions", "start-execution", "--state-machine-arn", arn, "--input", json.dumps(content))
+    started = account.aws(
+        "stepfunctions", "start-execution", "--state-machine-arn", arn, "--input", json.dumps(content)
+    )
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         result = account.aws("stepfunctions", "describe-execution", "--execution-arn", started["executionArn"])
@@ -162,7 +164,9 @@ def test_a_client_on_the_socket_is_told_when_its_job_is_done(account, sample):
 
 
 def test_a_small_recording_is_answered_at_once(account, sample):
-    status, answer = ask("POST", f"{account.api}/enhance", json.dumps({"audio": base64.b64encode(sample).decode()}).encode())
+    status, answer = ask(
+        "POST", f"{account.api}/enhance", json.dumps({"audio": base64.b64encode(sample).decode()}).encode()
+    )
     assert status == 200, answer
     assert seconds_of(base64.b64decode(answer["audio"])) == pytest.approx(6.28, abs=0.1)
 
