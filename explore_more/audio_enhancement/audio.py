@@ -193,7 +193,10 @@ def is_cut_off(file):
 def unreadable(file):
     """Return the RequestError for a file that cannot be opened."""
     file.seek(0)
-    if file.read(12)[4:8] == b"ftyp":
+    head = file.read(12)
+    if not head:
+        return request_error("empty_audio", "The recording is empty.")
+    if head[4:8] == b"ftyp":
         return truncated()
     return request_error("unsupported_format", f"The file is none of {', '.join(KINDS)}, or its beginning is damaged.")
 
