@@ -1,4 +1,4 @@
-"""Download a photo from an address that a stranger chose, within limits.
+"""Download a recording from an address that a stranger chose, within limits.
 
 It reads HTTP itself: `http.client` leaves headers to a parser of mail, which takes hours to read some of them.
 """
@@ -17,10 +17,10 @@ from addresses import join_url, parse_url, resolve
 from errors import request_error
 
 HEADERS = {
-    "Accept": "image/*",
+    "Accept": "audio/*, video/*",
     "Accept-Encoding": "identity",
     "Connection": "close",
-    "User-Agent": "clothing-classifier",
+    "User-Agent": "audio-enhancement",
 }
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_HEAD_BYTES = 65_536  # of the headers of one answer and of the interim ones before it
@@ -197,11 +197,11 @@ def head_lines(file):
 
 
 def read_body(file, headers):
-    """Return the body behind a head; raise RequestError where it is no photo of MAX_DOWNLOAD_BYTES at most."""
+    """Return the body behind a head; raise RequestError where it is no recording of MAX_DOWNLOAD_BYTES at most."""
     transfer, content = headers.get("transfer-encoding", ""), headers.get("content-encoding", "")
     if transfer.lower() not in ("", "chunked") or content.lower() not in ("", "identity"):
         raise request_error(
-            "unsupported_encoding", 'The address\'s server compressed its answer; send the photo as "image".'
+            "unsupported_encoding", 'The address\'s server compressed its answer; send the recording as "audio".'
         )
     if transfer:
         pieces = read_chunks(file)
@@ -228,7 +228,7 @@ def parse_length(text):
 
 def check_size(size):
     if size > limits.MAX_DOWNLOAD_BYTES:
-        message = f"The photo is larger than {limits.MAX_DOWNLOAD_BYTES:,} bytes; send a smaller one."
+        message = f"The recording is larger than {limits.MAX_DOWNLOAD_BYTES:,} bytes; send a smaller one."
         raise request_error("too_large", message)
 
 

@@ -120,7 +120,7 @@ function moved() {
   $("time").value = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
-// The power of 512-sample windows, from -100 to 0 dB, up to 12 kHz, as a picture.
+// The power of 512-sample windows, from -90 to -20 dB, up to 12 kHz, as a picture.
 async function draw(canvas, blob) {
   const context = new OfflineAudioContext(1, 1, 24000);
   const samples = (await context.decodeAudioData(await blob.arrayBuffer())).getChannelData(0);
@@ -134,7 +134,7 @@ async function draw(canvas, blob) {
     transform(real, imaginary);
     for (let bin = 0; bin < bins; bin++) {
       const power = (real[bin] ** 2 + imaginary[bin] ** 2) / (size / 4) ** 2;
-      const level = Math.max(0, Math.min(1, 1 + Math.log10(power + 1e-12) / 10));
+      const level = Math.max(0, Math.min(1, (10 * Math.log10(power + 1e-12) + 90) / 70));
       const pixel = 4 * ((bins - 1 - bin) * columns + column);
       image.data.set([255 * level ** 1.2, 255 * Math.max(0, 2 * level - 1), 255 * Math.min(1, 1.5 * level) * (1 - level ** 4), 255], pixel);
     }
