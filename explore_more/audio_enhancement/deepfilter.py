@@ -15,7 +15,6 @@ FRAME = 480  # samples that it takes at once
 DELAY = 1_440  # samples that it answers late: half a window of 960, and two frames that it looks ahead
 # Of https://github.com/Rikorose/DeepFilterNet/blob/main/models/DeepFilterNet3_onnx.tar.gz
 MODEL_SHA256 = "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"
-WARM_UP = 48_000  # samples that the model hears twice, since it needs about a second to know a noise
 NO_LIMIT = 100.0  # dB; from here on the library takes away all that it hears as noise
 
 
@@ -69,12 +68,8 @@ library = load_library(package.library_path())
 class Denoiser:
     """The model and its memory of one channel: samples go in and come out in blocks of any length."""
 
-    def __init__(self, attenuation_limit=NO_LIMIT, warm_up=WARM_UP):
-        """Open the model, which takes at most `attenuation_limit` dB away from the noise.
-
-        The first `warm_up` samples are put before themselves, and what comes of that is dropped: measured on
-        fifteen mixtures of 2.7 s, SI-SDR rises by 0.8 dB and PESQ by 0.17.
-        """
+    def __init__(self, attenuation_limit=NO_LIMIT):
+        """Open the model, which takes at most `attenuation_limit` dB away from the noise."""
         if not (math.isfinite(attenuation_limit) and 0 <= attenuation_limit <= NO_LIMIT):
             raise ValueError(f"attenuation_limit is {attenuation_limit}; it must be a number from 0 to {NO_LIMIT:g} dB")
         self.state = library.df_create(model.encode(), attenuation_limit, None)
@@ -82,7 +77,6 @@ class Denoiser:
         # Samples to drop before the first true one. With a limit of 0 the library hands its input through at once.
         self.late = DELAY if attenuation_limit else 0
         self.owed = 0  # samples that came in and have not gone out
-        self.warm_up = warm_up
 
     def __enter__(self):
         return self
@@ -94,23 +88,16 @@ class Denoiser:
     def process(self, samples):
         """Return the samples that are ready, float32 at 48 kHz, after these have come in."""
         self.owed += len(samples)
-        return self._run(samples, last=False)
+        return self._run(samples)
 
     def finish(self):
         """Return the samples that are still owed, so that as many went out as came in."""
-        return self._run(np.zeros(DELAY + FRAME, np.float32), last=True)[: self.owed]
+        return self._run(np.zeros(DELAY + FRAME, np.float32))[: self.owed]
 
-    def _run(self, samples, last):
+    def _run(self, samples):
         # One NaN would turn all that follows into NaN, and an infinity makes one.
         samples = np.nan_to_num(np.asarray(samples, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         noisy = np.concatenate([self.waiting, samples])
-        if self.warm_up and not last and len(noisy) < self.warm_up:
-            self.waiting = noisy
-            return noisy[:0]
-        first = noisy[: min(self.warm_up, self.owed)]
-        noisy = np.concatenate([first, noisy])
-        self.late += len(first)
-        self.warm_up = 0
         whole = len(noisy) - len(noisy) % FRAME
         self.waiting = noisy[whole:]
         clean = np.empty(whole, np.float32)

@@ -1,0 +1,45 @@
+"""The image in Docker, held to what Lambda gives: no writable folder but /tmp, and the memory that it asks for."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent
+sys.path.append(str(FOLDER.parent.parent))
+pytest.importorskip("tests.harness", reason="the rehearsal of AWS is in the repository")
+
+from recordings import decode  # noqa: E402
+
+from tests.harness.containers import build, find_base, megabytes_without_base, running  # noqa: E402
+
+NAME = "audio-enhancement-test"
+
+
+@pytest.fixture(scope="module")
+def image():
+    return build(FOLDER, NAME, BASE=find_base("3.13"))
+
+
+def test_the_function_needs_no_folder_to_write_into(image, sample):
+    """The model is read where it lies; only the result of a request goes to /tmp, which here is memory."""
+    options = ["--read-only", "--tmpfs", "/tmp", "--user", "993:990", "--memory", "2048m", "--cpus", "1.16"]
+    with running(image, *options) as container:
+        answer = container.ask({"audio": base64.b64encode(sample).decode()})
+        assert decode(base64.b64decode(answer["audio"]))[1] == 44_100
+        for broken in (b"", b"RIFF", sample[:20_000]):
+            assert "errorType" in container.ask({"audio": base64.b64encode(broken).decode()})
+        assert container.ask({"audio": base64.b64encode(sample).decode()})["channels"] == 1
+
+
+def test_a_function_without_memory_ends_and_lambda_says_so(image, sample):
+    """This is what the on-failure destination is handed, with `Runtime exited` in it."""
+    with running(image, "--memory", "60m", "--memory-swap", "60m") as container:
+        answer = container.ask({"audio": base64.b64encode(sample).decode()})
+    assert "exited" in json.dumps(answer), answer
+
+
+def test_the_image_is_small(image):
+    assert megabytes_without_base(image, find_base("3.13")) < 230
