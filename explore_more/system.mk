@@ -1,6 +1,7 @@
 # What the Makefiles of the systems share: their environment, their tests, and how an image gets to AWS and away again.
-# PYTHON chooses the interpreter; OLDEST is the one that the locks are made for. To deploy, the environment gives credentials and AWS_REGION; BASE is the image to
-# build on, and REGISTRY where to push instead of the account's own, both as for deploy.sh.
+# PYTHON chooses the interpreter, and OLDEST the one that the locks are made for. To deploy, the environment gives
+# credentials and AWS_REGION; BASE is the image to build on, and REGISTRY where to push instead of the account's own,
+# both as for deploy.sh.
 PYTHON ?= python3
 OLDEST ?= 3.9
 NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))

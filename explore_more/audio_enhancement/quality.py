@@ -78,14 +78,14 @@ def mix(voice, noise, level):
 
 
 def resampled(samples, rate, target):
-    from scipy.signal import resample_poly
+    from scipy.signal import resample_poly  # noqa: PLC0415
 
     return resample_poly(samples, target, rate).astype(np.float32)
 
 
 def ours(noisy):
     """Enhance a WAV file of the noisy samples as the function does."""
-    from enhance import enhance
+    from enhance import enhance  # noqa: PLC0415
 
     file, target = io.BytesIO(), io.BytesIO()
     with av.open(file, "w", format="wav") as container:
@@ -102,7 +102,7 @@ def ours(noisy):
 
 
 def rnnoise(noisy):
-    from pyrnnoise import RNNoise
+    from pyrnnoise import RNNoise  # noqa: PLC0415
 
     wide = resampled(noisy, RATE, 48_000)
     denoiser = RNNoise(sample_rate=48_000)
@@ -112,7 +112,7 @@ def rnnoise(noisy):
 
 
 def noisereduce(noisy):
-    from noisereduce import reduce_noise
+    from noisereduce import reduce_noise  # noqa: PLC0415
 
     return reduce_noise(y=noisy, sr=RATE)
 
@@ -128,8 +128,8 @@ def si_sdr(reference, estimate):
 
 
 def align(reference, estimate, most=1200):
-    """Return both at equal length, with the delay of at most 75 ms removed that fits best: not all ways report theirs."""
-    from scipy.signal import correlate
+    """Return both at equal length, without the delay of at most 75 ms that fits best: not all ways report theirs."""
+    from scipy.signal import correlate  # noqa: PLC0415
 
     length = min(len(reference), len(estimate))
     reference, estimate = reference[:length], estimate[:length]
@@ -142,8 +142,8 @@ def align(reference, estimate, most=1200):
 
 
 def score(voice, estimate):
-    from pesq import pesq
-    from pystoi import stoi
+    from pesq import pesq  # noqa: PLC0415
+    from pystoi import stoi  # noqa: PLC0415
 
     voice, estimate = align(voice, estimate)
     return [si_sdr(voice, estimate), pesq(RATE, voice, estimate, "wb"), float(stoi(voice, estimate, RATE))]
@@ -176,11 +176,36 @@ def measure(processes):
     return {"mixtures": len(tasks), "measures": MEASURES, "mean": mean_of(scores), "noises": by_noise, "clean": clean}
 
 
+def plot(results):
+    """Write spectrograms of the sample before and after, and the table as bars."""
+    import matplotlib  # noqa: PLC0415
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    noisy = read(HERE / "samples/noisy.m4a")
+    figure, axes = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
+    for ax, title, samples in zip(axes, ("Before", "After"), (noisy, ours(noisy)), strict=True):
+        ax.specgram(samples, NFFT=512, Fs=RATE, noverlap=384, vmin=-130, vmax=-40)
+        ax.set(title=title, ylabel="Hz")
+    axes[1].set_xlabel("seconds")
+    figure.savefig(HERE / "spectrograms.png", dpi=80)
+    figure, axes = plt.subplots(1, 3, figsize=(7, 2.5), layout="constrained")
+    for ax, name, values in zip(axes, MEASURES, zip(*results["mean"].values(), strict=True), strict=True):
+        ax.bar(list(WAYS), values)
+        ax.set_title(name)
+        ax.tick_params(axis="x", rotation=45)
+    figure.savefig(HERE / "quality.png", dpi=80)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1)
-    results = measure(parser.parse_args().processes)
-    (HERE / "quality.json").write_text(json.dumps(results, indent=1) + "\n")
+    parser.add_argument("--plot-only", action="store_true", help="draw what quality.json has")
+    arguments = parser.parse_args()
+    if not arguments.plot_only:
+        (HERE / "quality.json").write_text(json.dumps(measure(arguments.processes), indent=1) + "\n")
+    results = json.loads((HERE / "quality.json").read_text())
+    plot(results)
     for way, values in results["mean"].items():
         print(f"{way:12}", *values)
-    print(results["noises"], results["clean"])

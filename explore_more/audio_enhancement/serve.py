@@ -6,8 +6,8 @@ The page finds the same requests as in front of AWS: POST /jobs, PUT of the uplo
 import json
 import os
 import re
-import tempfile
 import uuid
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -16,6 +16,7 @@ import limits
 from enhance import enhance
 from errors import RequestError, request_error
 from messages import explain, parse_body, read_options
+from storage import scratch
 
 PAGE = Path(__file__).with_name("page")
 FILES = {"/": "text/html", "/app.js": "text/javascript", "/style.css": "text/css"}
@@ -54,7 +55,7 @@ class Server(ThreadingHTTPServer):
         with self.one:
             job["state"] = "running"
             try:
-                job["target"] = tempfile.TemporaryFile()
+                job["target"] = scratch()
 
                 def progress(done, seconds):
                     job["progress"] = min(1.0, done / seconds) if seconds else None
@@ -91,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in self.server.hosts or foreign:
             raise request_error("host_not_allowed", "This server answers its own page only.")
 
-    def answer(self):
+    def answer(self):  # noqa: PLR0911
         server, (path, identifier) = self.server, re.fullmatch(r"(/[^/?]*)/?([^?]*).*", self.path).groups()
         if self.command == "GET" and self.path == "/sample":
             return self.send_data(200, "audio/mp4", SAMPLE.read_bytes())
@@ -102,7 +103,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_result(server.find(identifier))
         if self.command == "GET" and path == "/jobs":
             job = server.find(identifier)
-            return self.send_json(200, {name: job[name] for name in ("id", "state", "progress", "result", "error") if name in job})
+            return self.send_json(
+                200, {name: job[name] for name in ("id", "state", "progress", "result", "error") if name in job}
+            )
         if self.command == "PUT" and path == "/uploads":
             return self.receive(server.find(identifier))
         if self.command == "POST" and path == "/jobs" and not identifier:
@@ -123,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def receive(self, job):
         left = self.length(job["size"])
-        job["source"] = tempfile.TemporaryFile()
+        job["source"] = scratch()
         while left and (piece := self.rfile.read(min(left, 2**20))):
             job["source"].write(piece)
             left -= len(piece)
@@ -160,7 +163,5 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     server = Server(int(os.environ.get("PORT", "8090")))
     print(f"The page is at {server.url}; Ctrl+C ends it.", flush=True)
-    try:
+    with suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        pass

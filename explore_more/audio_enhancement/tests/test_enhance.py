@@ -5,7 +5,6 @@ import re
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from recordings import decode, encode, tone, video
 from enhance import enhance
 from errors import RequestError
 from formats import KINDS
+from storage import scratch
 
 FOLDER = Path(__file__).resolve().parent.parent
 CENC = {
@@ -56,7 +56,7 @@ def samples(sample):
         ("3gp", "aac", 16_000, "mono", "3gp", 16_000),
     ],
 )
-def test_a_recording_comes_back_as_it_came(muxer, codec, rate, layout, kind, out, samples):
+def test_a_recording_comes_back_as_it_came(muxer, codec, rate, layout, kind, out, samples):  # noqa: PLR0917
     channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
     step = max(1, 44_100 // rate)
     data = encode(np.repeat(samples[:, ::step][:, :rate], channels, axis=0), rate, muxer, codec, layout)
@@ -103,7 +103,9 @@ def test_channels_stay_apart(samples):
 
 def wav(rate, frames, declared=None, kind=1):
     size = 2 * frames if declared is None else declared
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", size + 36, b"WAVE", b"fmt ", 16, kind, 1, rate, 2 * rate, 2, 16, b"data", size)
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", size + 36, b"WAVE", b"fmt ", 16, kind, 1, rate, 2 * rate, 2, 16, b"data", size
+    )
     return head + b"\1\0" * frames
 
 
@@ -138,7 +140,10 @@ def half(data):
         (lambda sample: encode(tone(2, 44_100), 44_100, "mp4", "aac", **CENC), "encrypted"),
         (lambda sample: recoded(sample, b"mp4a", b"drms"), "encrypted"),
         (lambda sample: encode(tone(3601, 4_000), 4_000, "wav", "pcm_s16le"), "too_long"),
-        (lambda sample: encode(np.repeat(tone(1801, 4_000), 2, axis=0), 4_000, "wav", "pcm_s16le", "stereo"), "too_long"),
+        (
+            lambda sample: encode(np.repeat(tone(1801, 4_000), 2, axis=0), 4_000, "wav", "pcm_s16le", "stereo"),
+            "too_long",
+        ),
     ],
 )
 def test_what_cannot_be_enhanced_is_refused_with_its_reason(make, code, sample):
@@ -150,7 +155,7 @@ def test_what_cannot_be_enhanced_is_refused_with_its_reason(make, code, sample):
 
 def test_ten_hours_are_refused_at_once_and_with_the_limit():
     """A WAV file of ten hours, of which only the beginning is read: the rest is a hole."""
-    file = tempfile.TemporaryFile()
+    file = scratch()
     size = 2 * 8_000 * 36_000
     file.write(wav(8_000, 0, declared=size))
     file.truncate(size + 44)

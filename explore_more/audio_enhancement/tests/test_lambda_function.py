@@ -33,7 +33,9 @@ def test_a_direct_event_is_answered_with_the_recording(short):
 
 
 def test_a_proxy_event_is_answered_over_http(short):
-    answer = lambda_handler(proxy({"audio": short, "format": "wav", "sample_rate": 8000, "attenuation_limit": 12}), None)
+    answer = lambda_handler(
+        proxy({"audio": short, "format": "wav", "sample_rate": 8000, "attenuation_limit": 12}), None
+    )
     assert answer["statusCode"] == 200
     content = json.loads(answer["body"])
     assert (content["format"], content["sample_rate"]) == ("wav", 8000)
@@ -109,21 +111,44 @@ def test_a_large_result_without_a_bucket_is_refused(monkeypatch, short):
     assert json.loads(answer["body"])["error"]["code"] == "too_large"
 
 
-# What Lambda hands to an on-failure destination: docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+# What Lambda hands to an on-failure destination:
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
         ({"errorMessage": "2026-01-01T00:00:00.000Z 5ab4 Task timed out after 600.00 seconds"}, "timed_out"),
-        ({"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 5ab4 Error: Task timed out after 600.00 seconds"}, "timed_out"),
-        ({"errorType": "Runtime.ExitError", "errorMessage": "RequestId: 5ab4 Error: Runtime exited with error: signal: killed"}, "killed"),
-        ({"errorType": "Runtime.OutOfMemory", "errorMessage": "RequestId: 5ab4 Error: Runtime exited with error: signal: killed"}, "killed"),
+        (
+            {
+                "errorType": "Sandbox.Timedout",
+                "errorMessage": "RequestId: 5ab4 Error: Task timed out after 600.00 seconds",
+            },
+            "timed_out",
+        ),
+        (
+            {
+                "errorType": "Runtime.ExitError",
+                "errorMessage": "RequestId: 5ab4 Error: Runtime exited with error: signal: killed",
+            },
+            "killed",
+        ),
+        (
+            {
+                "errorType": "Runtime.OutOfMemory",
+                "errorMessage": "RequestId: 5ab4 Error: Runtime exited with error: signal: killed",
+            },
+            "killed",
+        ),
         (None, "internal"),
     ],
 )
 def test_a_job_whose_function_was_ended_says_why(payload, code, monkeypatch):
     marked = []
     monkeypatch.setattr(jobs, "fail", lambda identifier, code, message: marked.append((identifier, code)))
-    event = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {"job": "j"}, "responsePayload": payload}
+    event = {
+        "requestContext": {"condition": "RetriesExhausted"},
+        "requestPayload": {"job": "j"},
+        "responsePayload": payload,
+    }
     jobs_api.lambda_handler(event, None)
     assert marked == [("j", code)]
 

@@ -22,7 +22,12 @@ def osls():
 
 def package(osls, folder, *parameters):
     """Return the properties by type of what `osls package` makes."""
-    keys = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
+    keys = {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+    }
     command = [osls, "package", "--package", folder, "--param", f"image={IMAGE}", *parameters]
     subprocess.run(command, cwd=FOLDER, env=keys, check=True)
     template = json.loads((folder / "cloudformation-template-update-stack.json").read_text())
