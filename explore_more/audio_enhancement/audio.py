@@ -1,7 +1,6 @@
 """Read and write recordings block by block with PyAV, whatever their format, rate and channels."""
 
 import os
-import struct
 
 import av
 import numpy as np
@@ -182,7 +181,7 @@ def is_cut_off(file):
     head = file.read(12)
     file.seek(0)
     if head[:4] == b"RIFF":
-        declared = struct.unpack("<I", head[4:8])[0]
+        declared = int.from_bytes(head[4:8], "little")
         return declared < 0x7FFFFF00 and declared > size  # a recorder that could not go back leaves its maximum
     if head[:4] == b"OggS":
         page = tail[tail.rfind(b"OggS") :]  # https://www.rfc-editor.org/rfc/rfc3533#section-6

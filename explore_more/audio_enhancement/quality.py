@@ -16,16 +16,17 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SPEECH = Path("/usr/share/pocketsphinx/test/data")
-RATE = 16_000  # of the speech, and of PESQ's wide band
+RATE = 48_000  # of the mixtures, as phones record
+SCORED = 16_000  # of the speech, and of what PESQ and STOI hear
 CLIPS = 9
 LEVELS = (0, 5, 10)  # dB of speech over noise
 MEASURES = ("SI-SDR", "PESQ", "STOI")
 
 
 def read(path):
-    """Return a mono recording at 16 kHz; `.raw` files of the package are 16-bit samples at that rate."""
+    """Return a mono recording at 48 kHz; `.raw` files of the package are 16-bit samples at 16 kHz."""
     if path.suffix == ".raw":
-        return np.fromfile(path, "<i2").astype(np.float32) / 32768
+        return resampled(np.fromfile(path, "<i2").astype(np.float32) / 32768, SCORED, RATE)
     resampler = av.AudioResampler("flt", "mono", RATE)
     with av.open(str(path)) as container:
         frames = [*container.decode(audio=0), None]
@@ -104,11 +105,9 @@ def ours(noisy):
 def rnnoise(noisy):
     from pyrnnoise import RNNoise  # noqa: PLC0415
 
-    wide = resampled(noisy, RATE, 48_000)
-    denoiser = RNNoise(sample_rate=48_000)
-    pieces = [frame for _, frame in denoiser.denoise_chunk((wide[None] * 32767).clip(-32768, 32767).astype(np.int16))]
-    clean = np.concatenate([np.atleast_2d(piece)[0] for piece in pieces]).astype(np.float32) / 32768
-    return resampled(clean, 48_000, RATE)
+    samples = (noisy[None] * 32767).clip(-32768, 32767).astype(np.int16)
+    pieces = [np.atleast_2d(piece)[0] for _, piece in RNNoise(sample_rate=RATE).denoise_chunk(samples)]
+    return np.concatenate(pieces).astype(np.float32) / 32768
 
 
 def noisereduce(noisy):
@@ -127,7 +126,7 @@ def si_sdr(reference, estimate):
     return float(10 * np.log10((target @ target) / ((estimate - target) @ (estimate - target))))
 
 
-def align(reference, estimate, most=1200):
+def align(reference, estimate, most=3600):
     """Return both at equal length, without the delay of at most 75 ms that fits best: not all ways report theirs."""
     from scipy.signal import correlate  # noqa: PLC0415
 
@@ -146,7 +145,9 @@ def score(voice, estimate):
     from pystoi import stoi  # noqa: PLC0415
 
     voice, estimate = align(voice, estimate)
-    return [si_sdr(voice, estimate), pesq(RATE, voice, estimate, "wb"), float(stoi(voice, estimate, RATE))]
+    distortion = si_sdr(voice, estimate)
+    voice, estimate = (resampled(samples, RATE, SCORED) for samples in (voice, estimate))
+    return [distortion, pesq(SCORED, voice, estimate, "wb"), float(stoi(voice, estimate, SCORED))]
 
 
 def measure_mixture(task):
@@ -186,8 +187,8 @@ def plot(results):
     noisy = read(HERE / "samples/noisy.m4a")
     figure, axes = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
     for ax, title, samples in zip(axes, ("Before", "After"), (noisy, ours(noisy)), strict=True):
-        ax.specgram(samples, NFFT=512, Fs=RATE, noverlap=384, vmin=-130, vmax=-40)
-        ax.set(title=title, ylabel="Hz")
+        ax.specgram(samples, NFFT=1024, Fs=RATE, noverlap=768, vmin=-130, vmax=-40)
+        ax.set(title=title, ylabel="Hz", ylim=(0, SCORED // 2))
     axes[1].set_xlabel("seconds")
     figure.savefig(HERE / "spectrograms.png", dpi=80)
     figure, axes = plt.subplots(1, 3, figsize=(7, 2.5), layout="constrained")
