@@ -186,7 +186,7 @@ def test_files_and_folders_on_the_command_line(tmp_path, sample):
     command = [sys.executable, FOLDER / "enhance.py"]
     done = subprocess.run([*command, tmp_path / "in", tmp_path / "out"], check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert re.search(r"out/deeper/a.m4a: 6.3 s, 44,100 Hz, 1 channels, [\d,]+ bytes", done.stdout)
+    assert re.search(r"out/deeper/a.m4a: 6.3 s, 44,100 Hz, 1 channel, [\d,]+ bytes", done.stdout)
     assert "broken.wav: " in done.stderr and "Traceback" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.m4a"]
     subprocess.run([*command, tmp_path / "in/deeper/a.m4a", tmp_path / "b.flac"], check=True)
