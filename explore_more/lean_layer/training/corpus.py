@@ -1,0 +1,50 @@
+"""The sentence pairs: read them, and split them so that no held-out sentence is ever trained on."""
+
+import random
+import re
+import zipfile
+from collections import defaultdict
+from typing import NamedTuple
+
+HELD_OUT = {"test": 2000, "validation": 1000}
+MAX_CHARACTERS = 300
+SEED = 7
+
+
+class Pair(NamedTuple):
+    german: str
+    english: str
+
+
+def read_pairs(path):
+    """Return the pairs of deu-eng.zip without repetitions, in its order."""
+    with zipfile.ZipFile(path) as archive:
+        lines = archive.read("deu.txt").decode().splitlines()
+    pairs = [Pair(german, english) for english, german in (line.split("\t")[:2] for line in lines)]
+    return [pair for pair in dict.fromkeys(pairs) if max(map(len, pair)) <= MAX_CHARACTERS]
+
+
+def key(sentence):
+    """Return a sentence without case and punctuation: what makes two sentences the same."""
+    return " ".join(re.findall(r"\w+", sentence.casefold())) or sentence
+
+
+def split_pairs(pairs, held_out=None, seed=SEED):
+    """Return {"test": …, "validation": …, "train": …}; no two of them share a sentence, in either language.
+
+    Held-out pairs are drawn at random, and the pairs that share a sentence with them are left out.
+    """
+    by_sentence = defaultdict(list)
+    for index, pair in enumerate(pairs):
+        for language, sentence in enumerate(pair):
+            by_sentence[language, key(sentence)].append(index)
+    free = dict.fromkeys(random.Random(seed).sample(range(len(pairs)), len(pairs)))
+    splits = {}
+    for name, size in (held_out or HELD_OUT).items():
+        drawn = [index for index, _ in zip(free, range(size))]
+        splits[name] = [pairs[index] for index in drawn]
+        for index in drawn:
+            for language, sentence in enumerate(pairs[index]):
+                for neighbour in by_sentence[language, key(sentence)]:
+                    free.pop(neighbour, None)
+    return {**splits, "train": [pairs[index] for index in sorted(free)]}
