@@ -140,7 +140,9 @@ def strip(folder, architecture):
                 break
             path.write_bytes(original)
         else:
-            print(f"not stripped: {path.relative_to(folder)}; for {architecture} install binutils or llvm")
+            print(
+                f"not stripped: {path.relative_to(folder)}; {' and '.join(tools) or 'no strip'} cannot do it without harm"
+            )
         saved += len(original) - path.stat().st_size
     return saved
 
@@ -194,7 +196,8 @@ def write_zip(folder, path, prefix=""):
 def prove(layer, script, python, architecture, nested):
     """Run a script with nothing but the standard library and an unzipped layer; tell what that showed."""
     machine = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
-    interpreter = shutil.which(f"python{python}")
+    is_this = python == "{}.{}".format(*sys.version_info[:2])
+    interpreter = sys.executable if is_this else shutil.which(f"python{python}")
     works = interpreter and subprocess.run([interpreter, "--version"], capture_output=True, check=False).returncode == 0
     if platform.system() != "Linux" or machine != architecture or not works:
         return f"not run: no Python {python} on Linux {architecture} here; wheel tags and symbols of every library fit"

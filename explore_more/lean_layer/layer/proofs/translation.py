@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "translation_function"))
-from app import lambda_handler  # noqa: E402
+from app import lambda_handler
 
 (answer,) = lambda_handler({"sentences": ["Ich habe Hunger."]}, None)["translations"]
 print(answer["hypotheses"][0]["text"])
