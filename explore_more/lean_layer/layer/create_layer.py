@@ -140,9 +140,7 @@ def strip(folder, architecture):
                 break
             path.write_bytes(original)
         else:
-            print(
-                f"not stripped: {path.relative_to(folder)}; {' and '.join(tools) or 'no strip'} cannot do it without harm"
-            )
+            print(f"not stripped: {path.name}; {' and '.join(tools) or 'no strip'} cannot do it without harm")
         saved += len(original) - path.stat().st_size
     return saved
 

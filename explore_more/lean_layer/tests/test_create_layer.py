@@ -124,7 +124,7 @@ def test_a_library_that_wants_a_newer_system_is_refused(tmp_path, symbol, python
     if fits:
         assert create_layer.check_libraries(tmp_path / "packages", python, "x86_64")
     else:
-        with pytest.raises(create_layer.LayerError, match="part.so wants"):
+        with pytest.raises(create_layer.LayerError, match=r"part\.so wants"):
             create_layer.check_libraries(tmp_path / "packages", python, "x86_64")
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 from serve import Handler, ThreadingHTTPServer
 
 pytest.importorskip("tests.harness", reason="the harness is in the repository")
-from tests.harness.servers import running  # noqa: E402
+from tests.harness.servers import running
 
 
 @pytest.fixture(scope="module")
