@@ -11,7 +11,7 @@ pytest.importorskip("tests.harness", reason="the rehearsal of AWS is in the repo
 from tests.harness.aws import TOOLS, running_aws
 from tests.harness.containers import bridge_address, find_base
 
-SAM_BASE = "public.ecr.aws/lambda/python:3.13-x86_64"
+TAGS = ["public.ecr.aws/lambda/python:3.13-x86_64", "public.ecr.aws/lambda/python:3.13"]  # what SAM and ministack want
 NAME = "explore-more-lean-layer"
 EVENT = {"sentences": ["Ich habe Hunger."], "hypotheses": 2}
 
@@ -24,7 +24,7 @@ def account(tmp_path_factory):
         command = [TOOLS / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
         requirements = FOLDER / "tests/translator/requirements.txt"
         subprocess.run([*command, "--target", translator, "--requirement", requirements], check=True)
-    with running_aws(tmp_path_factory.mktemp("aws"), PYTHONPATH=str(translator)) as account:
+    with running_aws(tmp_path_factory.mktemp("aws"), PYTHONPATH=str(translator), LAMBDA_EXECUTOR="docker") as account:
         account.environ["SAM_CLI_TELEMETRY"] = "0"
         account.environ["AWS_DEFAULT_REGION"] = account.environ["AWS_REGION"]
         yield account
@@ -35,7 +35,9 @@ def copy(tmp_path_factory):
     """The folder, elsewhere, with the layer that `make` builds where it is older than its parts."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy2(FOLDER.parent / "system.mk", folder)
-    ignored = shutil.ignore_patterns(".venv*", "__pycache__", ".aws-sam", "marian", "*.zip.*", "classifier*", "scikit*", "translator")
+    ignored = shutil.ignore_patterns(
+        ".venv*", "__pycache__", ".aws-sam", "marian", "*.zip.*", "classifier*", "scikit*", "translator"
+    )
     copy = shutil.copytree(FOLDER, folder / "lean_layer", ignore=ignored)
     (copy / ".venv").symlink_to(FOLDER / ".venv")
     return copy
@@ -60,7 +62,7 @@ def test_the_template_passes_sams_lint(account, copy):
 
 
 def test_the_function_is_deployed_answers_and_leaves_nothing_behind(account, copy):
-    find_base("3.13", SAM_BASE)
+    find_base("3.13", *TAGS)
     printed = run(copy, account.environ, "make", "deploy")
     assert "Ich habe Hunger. → I'm hungry." in printed
     (function,) = account.aws("lambda", "list-functions")["Functions"]
@@ -91,7 +93,7 @@ def test_a_published_layer_serves_the_function(account, copy):
 
 
 def test_sam_invokes_the_function_on_this_machine_with_an_answer_in_s3(account, copy, tmp_path):
-    find_base("3.13", SAM_BASE)
+    find_base("3.13", *TAGS)
     account.aws(
         "s3api", "create-bucket", "--bucket", "answers", "--create-bucket-configuration", "LocationConstraint=eu-west-1"
     )
