@@ -1,4 +1,4 @@
-"""Measure cold starts of zip and layer, and of a container image of the same function, in turns: python tests/cold_start.py.
+"""Measure cold starts of zip and layer and of a container image with the same, in turns: python tests/cold_start.py.
 
 Milliseconds from `docker run` to the first translation, through AWS's emulator, in containers of one processor.
 """
