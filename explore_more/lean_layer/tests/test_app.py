@@ -143,7 +143,7 @@ def bucket(monkeypatch):
         kept[Key] = Body
 
     client = SimpleNamespace(put_object=put_object)
-    monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda name: client))
+    monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda name, endpoint_url: client))
     monkeypatch.setattr(app, "BUCKET", "ours")
     return kept
 

@@ -52,7 +52,7 @@ def run(folder, environ, *command):
 def invoke(account, event):
     """Return what the function in AWS answers, or its error."""
     path = account.folder / "answer"
-    payload = ["--cli-binary-format", "raw-in-base64-out", "--payload", json.dumps(event)]
+    payload = ["--payload", json.dumps(event)]
     account.aws("lambda", "invoke", "--function-name", NAME, *payload, path)
     return json.loads(path.read_text())
 
@@ -98,7 +98,7 @@ def test_sam_invokes_the_function_on_this_machine_with_an_answer_in_s3(account, 
         "s3api", "create-bucket", "--bucket", "answers", "--create-bucket-configuration", "LocationConstraint=eu-west-1"
     )
     endpoint = account.proxy.target.replace("127.0.0.1", bridge_address())
-    settings = {"ANSWERS_BUCKET": "answers", "MAX_INLINE_BYTES": "100", "AWS_ENDPOINT_URL": endpoint}
+    settings = {"ANSWERS_BUCKET": "answers", "MAX_INLINE_BYTES": "100", "S3_ENDPOINT": endpoint}
     (tmp_path / "env.json").write_text(json.dumps({"TranslationFunction": settings}))
     (tmp_path / "event.json").write_text(json.dumps(EVENT))
     run(copy, account.environ, ".venv/bin/sam", "build")

@@ -16,6 +16,7 @@ import sentencepiece
 
 FOLDER = Path(os.environ.get("MODEL_FOLDER") or Path(__file__).with_name("model"))
 BUCKET = os.environ.get("ANSWERS_BUCKET")
+S3_ENDPOINT = os.environ.get("S3_ENDPOINT") or None  # another S3 than AWS's
 PREFIX = "answers/"
 MAX_INLINE_BYTES = int(os.environ.get("MAX_INLINE_BYTES") or 1_000_000)  # Lambda itself takes 6 MB
 MAX_SENTENCES = int(os.environ.get("MAX_SENTENCES") or 1000)
@@ -174,5 +175,5 @@ def deliver(answer, where):
 
     key = f"{PREFIX}{uuid4()}.json"
     # S3 makes an object visible once all of it has arrived.
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, ContentType="application/json")
+    boto3.client("s3", endpoint_url=S3_ENDPOINT).put_object(Bucket=BUCKET, Key=key, Body=body, ContentType="application/json")
     return {"bucket": BUCKET, "key": key, "bytes": len(body)}
