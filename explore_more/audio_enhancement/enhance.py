@@ -114,7 +114,9 @@ def enhance_path(source, target, arguments):
     finally:
         part.unlink(missing_ok=True)
     erased = "\r\033[K" if sys.stdout.isatty() else ""
-    description = "{seconds:,.1f} s, {sample_rate:,} Hz, {channels} channel".format(**made) + "s"[: made["channels"] > 1]
+    description = (
+        "{seconds:,.1f} s, {sample_rate:,} Hz, {channels} channel".format(**made) + "s"[: made["channels"] > 1]
+    )
     print(f"{erased}{target}: {description}, {target.stat().st_size:,} bytes")
 
 
