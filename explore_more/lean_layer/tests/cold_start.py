@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parent.parent
 sys.path.append(str(FOLDER.parent.parent))
 from tests.harness.containers import build, find_base, running  # noqa: E402
 
-TURNS = 10
+TURNS = 5
 EVENT = {"sentences": ["Ich habe Hunger."]}
 DOCKERFILE = """
 ARG BASE

@@ -1,4 +1,4 @@
-"""Measure what a nested layer costs at the start: python tests/nested_start.py, after make layers of scikit-learn."""
+"""Measure what a nested layer costs at the start: python tests/nested_start.py, once both layers are in build/."""
 
 import json
 import statistics

@@ -23,7 +23,7 @@ from transformers import MarianMTModel
 FOLDER = Path(__file__).resolve().parent.parent
 EQUAL = 30  # sentences, drawn at random
 MAX_LOSS = 0.5  # of BLEU, by int8
-SPEED = 256  # sentences
+SPEED = 96  # sentences
 
 
 def load(marian, quantization):

@@ -175,5 +175,7 @@ def deliver(answer, where):
 
     key = f"{PREFIX}{uuid4()}.json"
     # S3 makes an object visible once all of it has arrived.
-    boto3.client("s3", endpoint_url=S3_ENDPOINT).put_object(Bucket=BUCKET, Key=key, Body=body, ContentType="application/json")
+    boto3.client("s3", endpoint_url=S3_ENDPOINT).put_object(
+        Bucket=BUCKET, Key=key, Body=body, ContentType="application/json"
+    )
     return {"bucket": BUCKET, "key": key, "bytes": len(body)}
