@@ -5,6 +5,7 @@ import shutil
 import pytest
 from conftest import FOLDER
 from playwright.sync_api import Error, expect, sync_playwright
+
 from serve import Handler, ThreadingHTTPServer
 
 pytest.importorskip("tests.harness", reason="the harness is in the repository")
