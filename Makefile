@@ -64,7 +64,7 @@ check-readme: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed
 	@.venv-dev/bin/python tests/check_readme.py
 
 audit: tensorflow .venv-dev/installed-$(VERSION) ## look for known faults in the locked packages; needs the internet
-	for lock in requirements/*.txt tests/harness/stand_in/*.txt explore_more/*/requirements/*.txt; do echo $$lock; .venv-dev/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || failed=1; done; exit $${failed:-0}
+	for lock in $$(git grep --files-with-matches -e --hash=sha256 -- '*.txt'); do echo $$lock; .venv-dev/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || failed=1; done; exit $${failed:-0}
 
 lock: ## resolve requirements/*.in again; needs uv
 	requirements/lock.sh
