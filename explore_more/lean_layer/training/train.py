@@ -1,6 +1,6 @@
 """Train a small German-English Marian on Tatoeba's sentence pairs.
 
-python training/train.py deu-eng.zip                  about 20 minutes of one core; writes build/marian
+python training/train.py deu-eng.zip                  about 40 minutes of one core; writes build/marian
 python training/train.py deu-eng.zip --steps 200      a trial
 
 The run continues from its last checkpoint. Its process id is the first line that it prints.
@@ -173,7 +173,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path, help="deu-eng.zip")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("build/marian"))
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     print(os.getpid(), flush=True)
