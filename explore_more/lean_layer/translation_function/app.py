@@ -142,7 +142,8 @@ def hypothesis(result, rank):
     tokens = result.hypotheses[rank]
     answer = {"text": target_pieces.decode(tokens), "score": round(result.scores[rank], 4), "tokens": tokens}
     if result.attention:
-        answer["attention"] = [[round(share, 4) for share in row] for row in result.attention[rank]]
+        # In a batch, CTranslate2 leaves some attention of the first token on the padding of shorter sentences.
+        answer["attention"] = [[round(share / sum(row), 4) for share in row] for row in result.attention[rank]]
     return answer
 
 
