@@ -253,11 +253,14 @@ def create(arguments, scratch):
         hint = "" if arguments.nested else ", or try --nested"
         raise LayerError(f"{unzipped:,} bytes unzipped; Lambda takes {MAX_UNZIPPED_BYTES:,}. Prune more{hint}")
     write_zip(layer, scratch / "layer.zip", "python/")
-    unpacked = arguments.output.with_suffix("")
-    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked, target = scratch / "unpacked", arguments.output.with_suffix("")
     zipfile.ZipFile(scratch / "layer.zip").extractall(unpacked)
     script = arguments.prove or importing(packages, scratch)
-    print("proof:", prove(unpacked.resolve(), script, arguments.python, arguments.architecture, arguments.nested))
+    print("proof:", prove(unpacked, script, arguments.python, arguments.architecture, arguments.nested))
+    # Only now, so that a layer that does not answer replaces nothing.
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.move(unpacked, target)
     shutil.move(scratch / "layer.zip", arguments.output)
     zipped = arguments.output.stat().st_size
     report = {"before": before, "after": after, "unzipped": unzipped, "zipped": zipped}

@@ -59,6 +59,7 @@ def test_a_layer_that_does_not_answer_is_none(requirements, tmp_path):
     assert "does not answer" in result.stderr
     assert "small.part" in result.stderr
     assert not (tmp_path / "build/requirements.zip").exists()
+    assert not (tmp_path / "build/requirements").exists()
 
 
 def test_a_package_that_changed_is_refused(requirements, tmp_path):
