@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras_image_helper import create_preprocessor
-from tensorflow.lite.python.schema_py_generated import ActivationFunctionType, BuiltinOperator
+from tensorflow.lite.python.schema_py_generated import ActivationFunctionType, BuiltinOperator, TensorType
 from tensorflow.lite.tools import flatbuffer_utils
 from tqdm import tqdm
 
@@ -107,7 +107,7 @@ def to_tflite(model, quantize="int8", photos=None):
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         flatbuffer = converter.convert()
-    return fuse_relu_into_add(flatbuffer) if quantize == "int8" else flatbuffer
+    return answer_in_float(fuse_relu_into_add(flatbuffer)) if quantize == "int8" else flatbuffer
 
 
 def fuse_relu_into_add(flatbuffer):
@@ -129,6 +129,33 @@ def fuse_relu_into_add(flatbuffer):
         operator.opcodeIndex, operator.inputs = add.opcodeIndex, add.inputs
         operator.builtinOptionsType, operator.builtinOptions = add.builtinOptionsType, copy.copy(add.builtinOptions)
         operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def answer_in_float(flatbuffer):
+    """Return a TFLite flatbuffer whose last layer, if it is dense, answers in float32 from its int8 weights.
+
+    An int8 output ends at the highest logit of calibration, which every surer photo would get.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(flatbuffer)
+    graph = model.subgraphs[0]
+    dense, dequantize = graph.operators[-2:]
+    kinds = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in (dense, dequantize)]
+    if kinds != [BuiltinOperator.FULLY_CONNECTED, BuiltinOperator.DEQUANTIZE]:
+        return flatbuffer
+    int8_features, weights, bias = dense.inputs
+    features, output = dense.outputs[0], dequantize.outputs[0]  # the int8 logits' tensor gets the features
+    tensor = graph.tensors[features]
+    tensor.name, tensor.shape = b"features", graph.tensors[int8_features].shape
+    tensor.type, tensor.quantization = TensorType.FLOAT32, None
+    if bias >= 0:
+        tensor = graph.tensors[bias]
+        buffer, (scale,) = model.buffers[tensor.buffer], tensor.quantization.scale
+        buffer.data = (np.frombuffer(bytes(buffer.data), np.int32) * scale).astype(np.float32).view(np.uint8)
+        tensor.type, tensor.quantization = TensorType.FLOAT32, None
+    dequantize.inputs, dequantize.outputs = [int8_features], [features]
+    dense.inputs, dense.outputs = [features, weights, bias], [output]
+    graph.operators[-2:] = [dequantize, dense]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

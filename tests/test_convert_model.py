@@ -27,7 +27,7 @@ def small_classifier(shape=(48, 32, 3), classes=4):
             layers.SeparableConv2D(16, 3, strides=2, activation="relu"),
             layers.Conv2D(16, 3, strides=2, activation="relu"),
             layers.Flatten(),
-            layers.Dense(classes),
+            layers.Dense(classes, bias_initializer=keras.initializers.RandomNormal(stddev=1)),
         ]
     )
 
@@ -70,6 +70,15 @@ def test_int8_has_no_relu_of_a_sum_and_answers_the_same(output):
     kinds = [flatbuffer.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
     assert kinds.count(BuiltinOperator.ADD) == 2
     assert kinds.count(BuiltinOperator.RELU) == 1
+
+
+def test_int8_does_not_cut_a_logit_that_calibration_never_saw(model, output):
+    photos = convert_model.load_photos(ROOT / "tests/photos", len(PHOTOS), (48, 32))
+    highest = model.predict(photos, verbose=0).max(axis=1)
+    order = np.argsort(highest)
+    output.write_bytes(convert_model.to_tflite(model, "int8", photos[order[:-5]]))
+    answers = convert_model.tflite_logits(output, photos[order[-5:]])
+    assert answers.max() > (highest[order[-6]] + highest.max()) / 2
 
 
 @pytest.mark.parametrize("quantize", convert_model.QUANTIZATIONS)
