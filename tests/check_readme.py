@@ -22,6 +22,7 @@ ELSEWHERE = {
     "make benchmark": "it takes an hour",
     "git clone": "it needs the internet",
     ".venv-dev/bin/jupyter lab": "tests/test_notebook.py runs the notebook",
+    ".venv-dev/bin/python notebooks/select_extra_photos.py": "tests/test_select_extra_photos.py runs it",
     ".venv-dev/bin/python convert_model.py": "tests/test_convert_model.py converts models",
     "docker": "tests/container builds and runs the image",
 }
