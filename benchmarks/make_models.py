@@ -1,9 +1,9 @@
-"""Make from one Keras model what the other stacks run: TFLite float32, ONNX float32 and ONNX int8.
+"""Make what the other stacks run.
 
-python benchmarks/make_models.py FOLDER      writes float32.keras, .tflite and .onnx, and int8.onnx
+python benchmarks/make_models.py FOLDER      writes float32.keras, .tflite and .onnx, int8.onnx, lesson.tflite and .onnx
 
-The model is KERAS_MODEL, which the notebook writes. Without it an untrained Xception of the same shape is
-measured: as fast, but its accuracy means nothing.
+float32 and int8 are KERAS_MODEL, which the notebook writes. Without it an untrained model of the same shape is
+measured: as fast, but its accuracy means nothing. The lesson's is an untrained Xception on 299×299 pixels.
 """
 
 import os
@@ -26,10 +26,11 @@ DATASET = Path(os.environ.get("CLOTHING_DATASET", ROOT / "clothing-dataset-small
 CALIBRATION_PHOTOS = 20  # as in convert_model.py
 
 
-def untrained_classifier():
-    """Return a Keras model of the shape that the notebook trains."""
-    base = keras.applications.Xception(include_top=False, weights=None, input_shape=(299, 299, 3), pooling="avg")
-    return keras.Sequential([base, keras.layers.Dense(10)])
+def untrained_classifier(size):
+    """Return a Keras model that takes 299×299 pixels and shrinks them to size×size for Xception."""
+    base = keras.applications.Xception(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+    shrink = [keras.layers.Resizing(size, size)] if size != 299 else []
+    return keras.Sequential([keras.Input((299, 299, 3)), *shrink, base, keras.layers.Dense(10)])
 
 
 def calibration_photos(input_name):
@@ -59,6 +60,13 @@ def quantize(source, target):
     quantize_static(source, target, Calibration("photo"), **options)
 
 
+def export(model, path):
+    """Write a Keras model as path.tflite and path.onnx, both float32."""
+    path.with_suffix(".tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    photo = keras.InputSpec(shape=(1, 299, 299, 3), dtype="float32", name="photo")
+    model.export(path.with_suffix(".onnx"), format="onnx", input_signature=[photo], verbose=False)
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,11 +74,9 @@ def main():
         shutil.copy(KERAS_MODEL, folder / "float32.keras")
     else:
         print(f"{KERAS_MODEL} is missing: measuring an untrained model, whose accuracy means nothing", file=sys.stderr)
-        untrained_classifier().save(folder / "float32.keras")
-    model = keras.models.load_model(folder / "float32.keras", compile=False)
-    (folder / "float32.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    photo = keras.InputSpec(shape=(1, 299, 299, 3), dtype="float32", name="photo")
-    model.export(folder / "float32.onnx", format="onnx", input_signature=[photo], verbose=False)
+        untrained_classifier(216).save(folder / "float32.keras")
+    export(keras.models.load_model(folder / "float32.keras", compile=False), folder / "float32")
+    export(untrained_classifier(299), folder / "lesson")
     quantize(folder / "float32.onnx", folder / "int8.onnx")
 
 
