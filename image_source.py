@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import struct
 import warnings
 from time import monotonic
@@ -30,6 +31,16 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# What people send that is in none of FORMATS: its first bytes, what to call it, and what to do.
+OTHERS = [
+    (rb".{4}ftyp.{0,32}?avi[fs]", "an AVIF photo", "export it as {format}"),
+    (rb".{4}ftyp.{0,32}?(hei[cmsx]|hev[cmsx]|mif1|msf1)", "a HEIC photo, as iPhones make", "export it as {format}"),
+    (rb"II\*\0|MM\0\*", "a TIFF photo", "export it as {format}"),
+    (rb"%PDF-", "a PDF document", "export the photo in it as {format}"),
+    (rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)\b", "a web page", "send the address of the photo itself"),
+    (rb"(\xef\xbb\xbf)?\s*<([?!].{0,1000}?<)?svg\b", "an SVG drawing", "export it as {format}"),
+]
 
 # With WebP, above, all formats: loaded at start and not with the first photo.
 Image.preinit()
@@ -78,7 +89,7 @@ class TimedFile(io.BytesIO):
 def decode(data):
     """Return the photo in `data` as an upright RGB PIL image; raise RequestError if it holds none."""
     if not any(Image.OPEN[name][1](data[:16]) for name in limits.FORMATS):
-        raise request_error("unsupported_format", f"The photo is none of {', '.join(limits.FORMATS)}.")
+        raise request_error("unsupported_format", name_format(data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, which would fill the log
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -94,6 +105,16 @@ def decode(data):
             raise request_error("undecodable", message) from error
         image = turn_upright(image, exif)
         return convert_to_rgb(image)
+
+
+def name_format(data):
+    """Return a sentence on data that are in none of FORMATS: what they are, where that can be told, and what to do."""
+    if not data:
+        return "The photo is empty; it has no bytes."
+    for start, name, advice in OTHERS:
+        if re.match(start, data[:1100], re.DOTALL | re.IGNORECASE):
+            return f"This is {name}; {advice.format(format=limits.FORMATS[0])}."
+    return f"The photo is none of {', '.join(limits.FORMATS)}."
 
 
 def load(data):

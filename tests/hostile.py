@@ -94,6 +94,8 @@ def nested_json(size):
 
 RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")
 JPEG, PNG, GIF, WEBP, BMP = (save(RGB, name) for name in ("JPEG", "PNG", "GIF", "WEBP", "BMP"))
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='40'><rect width='40' height='40'/></svg>"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 PNG_DATA = PNG.index(b"IDAT") - 4  # behind the signature and the header
 EXIF_IN_PARTS = overlapping_exif(60_000, 1_000_000)
 EXIF_SEGMENTS = [
@@ -144,7 +146,7 @@ def broken():
     result = {
         "nothing": (b"", "unsupported_format"),
         "text": (b"no photo", "unsupported_format"),
-        "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported_format"),
+        "SVG": (SVG, "unsupported_format"),
         "TIFF": (save(RGB, "TIFF"), "unsupported_format"),
         "ICO": (save(RGB, "ICO"), "unsupported_format"),
         "EPS": (save(RGB, "EPS"), "unsupported_format"),

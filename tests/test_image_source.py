@@ -60,6 +60,39 @@ def test_formats_can_be_restricted(monkeypatch):
     assert code_of(decode, hostile.GIF) == "unsupported_format"
 
 
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "The photo is empty; it has no bytes."),
+        (hostile.HEIC, "This is a HEIC photo, as iPhones make; export it as JPEG."),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "This is a HEIC photo, as iPhones make; export it as JPEG."),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "This is an AVIF photo; export it as JPEG."),
+        (save(hostile.RGB, "AVIF"), "This is an AVIF photo; export it as JPEG."),
+        (save(hostile.RGB, "TIFF"), "This is a TIFF photo; export it as JPEG."),
+        (b"MM\0*\0\0\0\x08", "This is a TIFF photo; export it as JPEG."),
+        (save(hostile.RGB, "PDF"), "This is a PDF document; export the photo in it as JPEG."),
+        (hostile.SVG, "This is an SVG drawing; export it as JPEG."),
+        (
+            b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a\nb -->\n" + hostile.SVG,
+            "This is an SVG drawing; export it as JPEG.",
+        ),
+        (b"\n<!DOCTYPE html><svg>", "This is a web page; send the address of the photo itself."),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2mp41", "The photo is none of JPEG, PNG, WEBP, GIF, BMP."),
+        (b"no photo", "The photo is none of JPEG, PNG, WEBP, GIF, BMP."),
+    ],
+)
+def test_what_people_send_instead_of_a_photo_is_called_by_its_name(data, sentence):
+    with pytest.raises(RequestError) as caught:
+        decode(data)
+    assert (type(caught.value).__name__, str(caught.value)) == ("unsupported_format", sentence)
+
+
+def test_the_format_to_export_to_is_one_that_is_taken(monkeypatch):
+    monkeypatch.setattr(limits, "FORMATS", ("PNG", "JPEG"))
+    with pytest.raises(RequestError, match="export it as PNG"):
+        decode(hostile.HEIC)
+
+
 @pytest.mark.parametrize("name", hostile.photos())
 def test_a_good_photo_is_decoded(name):
     assert decode(hostile.photos()[name]).mode == "RGB"
