@@ -251,7 +251,18 @@ def test_another_method_is_refused_as_aws_does(method, site):
     assert method == "HEAD" or answer.json()["error"]["code"] == "MISSING_AUTHENTICATION_TOKEN"
 
 
-@pytest.mark.parametrize("path", ["/serve.py", "/../Makefile", "/samples/../serve.py", "/%2e%2e/Makefile", "/samples/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/serve.py",
+        "/../Makefile",
+        "/light.png",
+        "/web/page.js",
+        "/samples/../serve.py",
+        "/%2e%2e/Makefile",
+        "/samples/",
+    ],
+)
 def test_no_other_file_is_served(path, site):
     connection = http.client.HTTPConnection(urlsplit(site).netloc)
     connection.request("GET", path)
@@ -259,10 +270,13 @@ def test_no_other_file_is_served(path, site):
 
 
 def test_the_page_its_samples_and_the_description_are_served(site):
-    assert len(FILES) == 6
+    assert len(FILES) == 9
     for path, file in FILES.items():
         answer = requests.get(site + path[1:], timeout=60)
         assert (answer.status_code, answer.content) == (200, file.read_bytes())
+        assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert requests.get(f"{site}page.js", timeout=60).headers["Content-Type"] == "text/javascript"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from mimetypes import guess_type
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -10,7 +9,21 @@ from web.function import MAX_EVENT_BYTES, HttpError
 
 WEB = Path(__file__).resolve().parent
 FILES = {f"/samples/{path.name}": path for path in sorted(WEB.glob("samples/*.jpg"))}
-FILES.update({"/": WEB / "index.html", "/openapi.yaml": WEB.parent / "openapi.yaml"})
+FILES.update({"/": WEB / "index.html", **{f"/{name}": WEB / name for name in ("page.css", "page.js")}})
+FILES.update({f"/{name}": WEB.parent / name for name in ("metrics.json", "openapi.yaml")})  # which the page reads
+KINDS = {  # what the system's table calls them differs
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".yaml": "application/yaml",
+    ".jpg": "image/jpeg",
+}
+FILE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 TIMEOUT_SECONDS = 29  # after which API Gateway gives up
 ALLOWED_HEADERS = "Content-Type,X-Api-Key,Authorization,X-Amz-Date,X-Amz-Security-Token,X-Amz-Content-Sha256"
 
@@ -31,8 +44,7 @@ class Gateway:
             return 204, {"Access-Control-Allow-Origin": self.cors_origin, **allowed}, b""
         if method in ("GET", "HEAD") and path in FILES:
             file = FILES[path]
-            kind = "application/yaml" if file.suffix == ".yaml" else guess_type(file.name)[0]
-            return 200, {"Content-Type": kind, "Cache-Control": "no-cache"}, file.read_bytes()
+            return 200, {"Content-Type": KINDS[file.suffix], **FILE_HEADERS}, file.read_bytes()
         raise HttpError(403, "MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
 
     def predict(self, environ):
