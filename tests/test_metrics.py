@@ -15,7 +15,7 @@ from lambda_function import CLASSES, model, preprocessor
 METRICS = json.loads((ROOT / "metrics.json").read_text())
 README = (ROOT / "README.md").read_text()
 DATASET = Path(os.environ.get("CLOTHING_DATASET", ROOT / "clothing-dataset-small"))
-SPLITS = ("train", "validation", "test")
+SPLITS = ("validation", "children", "test")
 ROWS = {
     "Keras": "Keras, float32",
     "float32": "TFLite, float32",
@@ -41,8 +41,19 @@ def test_the_notebook_printed_them(name, printed):
 @pytest.mark.parametrize("name", ROWS)
 def test_the_table_in_the_readme_shows_them(name):
     size = f"{METRICS['bytes'][name] / 1e6:.1f} MB"
-    accuracies = " | ".join(f"{METRICS['accuracy'][name][split]:.4f}" for split in ("validation", "test"))
+    accuracies = " | ".join(f"{METRICS['accuracy'][name][split]:.4f}" for split in SPLITS)
     assert f"| {ROWS[name]} | {size} | {accuracies} |" in README
+
+
+def test_the_notebook_found_what_turns_scores_into_probabilities(printed):
+    temperature, error = METRICS["temperature"], METRICS["calibration error"]["validation"]
+    assert f"temperature {temperature:.2f}: expected calibration error {error:.4f}" in printed
+    assert f"not sure below {METRICS['not sure below']:.2f}: " in printed
+
+
+def test_the_readme_tells_callers_how_to_use_them():
+    assert f"math.exp(score / {METRICS['temperature']})" in README
+    assert f">= {METRICS['not sure below']} else" in README
 
 
 def test_the_confusion_matrix_gives_the_accuracies():

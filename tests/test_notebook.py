@@ -18,10 +18,10 @@ INTERRUPT = """
 whole_epoch = train_epoch
 
 
-def train_epoch(model, cycle, epoch):
+def train_epoch(model, moving_average, cycle, epoch):
     if epoch == 1:
         raise KeyboardInterrupt
-    return whole_epoch(model, cycle, epoch)
+    return whole_epoch(model, moving_average, cycle, epoch)
 """
 
 
@@ -37,8 +37,15 @@ def output(tmp_path_factory):
         for split in ("train",) if photo.stem.endswith("1") else ("validation", "test"):
             (folder / split / photo.parent.name).mkdir(parents=True, exist_ok=True)
             (folder / split / photo.parent.name / photo.name).symlink_to(photo)
+    (folder / "extra").mkdir()
+    senders = "".join(f"{photo.parent.name}/{photo.name},{sender}\n" for sender, photo in enumerate(PHOTOS))
+    (folder / "extra/senders.csv").write_text(f"photo,sender_id\n{senders}")
+    for name in {photo.parent.name for photo in PHOTOS}:
+        (folder / "extra" / name).symlink_to(ROOT / "tests/photos" / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOTHING_DATASET", str(folder))
+        patch.setenv("EXTRA_PHOTOS", str(folder / "extra"))
+        patch.setenv("STRANGERS", str(ROOT / "web"))
         patch.setenv("OUTPUT_FOLDER", str(folder))
         patch.setenv("EPOCHS", "2")
         patch.setenv("FULL", "1")
@@ -75,7 +82,10 @@ def test_the_metrics_are_of_the_model_that_was_written(output):
     metrics = json.loads((output / "metrics.json").read_text())
     committed = json.loads((ROOT / "metrics.json").read_text())
     assert metrics["sha256"] == hashlib.sha256((output / "clothing_model.tflite").read_bytes()).hexdigest()
-    assert metrics["photos"] == {"train": 10, "validation": 10, "test": 10}
+    photos = metrics["photos"]
+    assert [photos[split] for split in ("train", "validation", "test")] == [10, 10, 10]
+    assert photos["extra"] + photos["children"] == len(PHOTOS)
+    assert min(photos["extra"], photos["children"]) > 0
     assert metrics.keys() == committed.keys()
 
 

@@ -40,6 +40,8 @@ def test_the_model_answers_as_keras_does(python):
     actual = np.array([list(answer.values()) for answer in answers])
     _, agreement = check_parity(expected, actual, TOLERANCE["int8"])
     assert agreement >= 0.9
+    highest = actual.max(axis=1)  # of the int8 file of a layer whose range is too narrow, many photos get the same
+    assert np.isclose(highest, highest.max()).sum() == 1
 
 
 def test_the_emulator_answers_over_http(python, tmp_path):
