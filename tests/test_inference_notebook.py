@@ -60,7 +60,7 @@ def clone(tmp_path_factory):
     """A folder like a fresh clone, without a trained Keras model, in which the notebook was run as a script."""
     folder = tmp_path_factory.mktemp("clone")
     for path in ROOT.iterdir():
-        if path.suffix in (".py", ".tflite") or path.name == "tests":
+        if path.suffix in (".py", ".tflite", ".json") or path.name == "tests":
             (folder / path.name).symlink_to(path)
     notebooks = folder / "notebooks"
     notebooks.mkdir()
