@@ -1,0 +1,114 @@
+"""Models on the file system that all functions share: whichever call needs one first brings it there.
+
+MODELS says where each comes from: {"zh-en": "s3://BUCKET/KEY.zip"}, or "hub:OWNER/NAME" for a converted model on
+Hugging Face's hub, or a folder. Without it, models are those that `make models` made here, or else the small ones.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from answers import request_error
+
+FOLDER = Path(__file__).parent
+CACHE = Path(os.environ.get("HF_HOME") or FOLDER / "build/hf_models_cache")
+MODELS = json.loads(os.environ.get("MODELS") or "{}")
+FILES = ("config.json", "model.bin", "*vocabulary.*", "source.spm", "target.spm")
+WAIT_SECONDS = 20  # an HTTP API waits for 30
+POLL_SECONDS = 0.2
+
+
+def local_folder(name):
+    """Return the folder of a model on this machine: the large one where `make models` made it."""
+    large = FOLDER / "build/models" / name
+    return large if large.exists() else FOLDER / "models" / name
+
+
+def is_complete(folder):
+    return all(any(folder.glob(pattern)) for pattern in FILES)
+
+
+def find_model(name):
+    """Return the folder of a model; fetch it where it is not there yet; raise RequestError."""
+    address = MODELS.get(name) or str(local_folder(name))
+    if address.startswith("s3://"):
+        folder = CACHE / f"{name}-{Path(address).stem}"
+        fetch = copy_from_s3
+    elif address.startswith("hub:"):
+        folder, fetch = hub_folder(address), download_from_hub
+    else:
+        folder, fetch = Path(address), None
+    if fetch and not (folder and is_complete(folder)):
+        with one_at_a_time(name):
+            folder = fetch(address, folder)
+    if not is_complete(folder):
+        raise missing(name)
+    return folder
+
+
+def missing(name):
+    return request_error("model_missing", f"There is no model for {name}; `make models` makes one, then deploy again.")
+
+
+@contextmanager
+def one_at_a_time(name):
+    """Let one process or thread of all functions fetch a model; raise RequestError where that takes long."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with its process, however that ends
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"The model for {name} is being copied; ask again in a few seconds."
+                    raise request_error("model_not_ready", message) from None
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def copy_from_s3(address, folder):
+    """Unpack a model from S3: all of it is there, or none. Remove what it replaces."""
+    if is_complete(folder):
+        return folder  # another call has brought it meanwhile
+    import boto3  # noqa: PLC0415 - only this needs it, and its import takes long
+
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    unfinished = folder.with_name(f"unfinished-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with tempfile.TemporaryFile() as archive:
+        boto3.client("s3").download_fileobj(bucket, key, archive)
+        zipfile.ZipFile(archive).extractall(unfinished)
+    unfinished.rename(folder)
+    name = folder.name.removesuffix(f"-{Path(key).stem}")
+    for older in set(CACHE.glob(f"{name}-*")) - {folder}:
+        shutil.rmtree(older, ignore_errors=True)
+    return folder
+
+
+def hub_folder(address):
+    """Return where the hub's client keeps a model, or None where it has none yet."""
+    repository = CACHE / "hub" / f"models--{address.removeprefix('hub:').replace('/', '--')}"
+    revision = repository / "refs/main"
+    return repository / "snapshots" / revision.read_text().strip() if revision.exists() else None
+
+
+def download_from_hub(address, folder):
+    """Download a converted model with the hub's own client; raise RequestError where that cannot be."""
+    import huggingface_hub  # noqa: PLC0415 - only this needs it
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    name = address.removeprefix("hub:")
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES), cache_dir=CACHE / "hub"))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        print(f"{type(error).__name__}: {error}")
+        message = f"The model {name} is not on the file system, and the hub cannot be asked for it; deploy with nat=true."
+        raise request_error("model_missing", message) from None

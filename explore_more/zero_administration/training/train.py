@@ -1,0 +1,207 @@
+"""Train a small Marian between Chinese and English on Tatoeba's sentence pairs.
+
+python training/train.py cmn-eng.tsv.gz zh en               about 20 minutes of one core; writes build/marian/zh-en
+python training/train.py cmn-eng.tsv.gz en zh --steps 200   a trial
+
+The run continues from its last checkpoint. Its process id is the first line that it prints.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+
+import sentencepiece
+import torch
+from corpus import read_pairs, split_pairs
+from tqdm import tqdm
+from transformers import GenerationConfig, MarianConfig, MarianMTModel
+
+PIECES = 6000
+SIMPLIFIED = ">>cmn_Hans<<"  # the first token of English that is to become simplified Chinese, as in opus-mt-en-zh
+BATCH_TOKENS = 1800  # of the longer side, padding included
+MAX_PIECES = 60
+PEAK_RATE = 1.5e-3
+WARM_UP_STEPS = 200
+COOL_DOWN = 0.6  # the share of the steps in which the rate falls to zero
+LABEL_SMOOTHING = 0.1
+AVERAGE = 0.99  # of the weights, over about the last 100 steps
+CHECKPOINT_STEPS = 100
+
+
+def train_pieces(pairs, folder, source, target):
+    """Train one SentencePiece model for both languages; write Marian's vocabulary, with <pad> last; return it."""
+    path = folder / "source.spm"
+    if not path.exists():
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentence for pair in pairs for sentence in pair), model_prefix=str(folder / "joint"),
+            vocab_size=PIECES, model_type="unigram", character_coverage=0.9999, bos_id=-1, num_threads=1,
+            minloglevel=1, normalization_rule_name="nmt_nfkc",
+        )  # fmt: skip
+        shutil.copy(folder / "joint.model", folder / "target.spm")
+        (folder / "joint.model").rename(path)
+        (folder / "joint.vocab").unlink()
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    names = [processor.id_to_piece(number) for number in range(processor.vocab_size())]
+    names = ["</s>", "<unk>"] + [name for name in names if name not in ("<unk>", "</s>")]
+    names += ([SIMPLIFIED] if target == "zh" else []) + ["<pad>"]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
+    names = {"source_lang": source, "target_lang": target, "tokenizer_class": "MarianTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**names, "model_max_length": 512}))
+    return processor, vocabulary
+
+
+def make_model(vocabulary):
+    """Return an untrained Marian."""
+    pad = vocabulary["<pad>"]
+    config = MarianConfig(
+        vocab_size=len(vocabulary), d_model=256, encoder_layers=3, decoder_layers=3, encoder_ffn_dim=1024,
+        decoder_ffn_dim=1024, encoder_attention_heads=4, decoder_attention_heads=4, activation_function="relu",
+        dropout=0.2, attention_dropout=0.0, activation_dropout=0.0, max_position_embeddings=512, scale_embedding=True,
+        pad_token_id=pad, eos_token_id=vocabulary["</s>"], decoder_start_token_id=pad, forced_eos_token_id=None,
+        init_std=256**-0.5 / 2, tie_word_embeddings=True, attn_implementation="eager",
+    )  # fmt: skip
+    model = MarianMTModel(config)
+    model.generation_config = GenerationConfig(
+        bad_words_ids=[[pad]], pad_token_id=pad, eos_token_id=config.eos_token_id, decoder_start_token_id=pad,
+        max_length=128, num_beams=4,
+    )  # fmt: skip
+    return model
+
+
+def encode(pairs, processor, vocabulary, source, target):
+    """Return [(source ids, target ids)], each with </s>, without the few that are very long."""
+    ids = [vocabulary[processor.id_to_piece(number)] for number in range(processor.vocab_size())]
+    sides = [processor.encode([getattr(pair, side) for pair in pairs]) for side in (source, target)]
+    first = [vocabulary[SIMPLIFIED]] if SIMPLIFIED in vocabulary else []
+    pieces = zip(
+        *(
+            [[*start, *(ids[number] for number in sentence), 0] for sentence in side]
+            for side, start in zip(sides, (first, []))
+        )
+    )
+    return [pair for pair in pieces if max(map(len, pair)) <= MAX_PIECES]
+
+
+def make_batches(examples, generator):
+    """Yield (source, target) tensors of about BATCH_TOKENS for ever, sentences of like length together."""
+    while True:
+        order = sorted(examples, key=lambda pair: (len(pair[1]), len(pair[0]), generator.random()))
+        batches, batch, longest = [], [], 0
+        for pair in order:
+            longest = max(longest, *map(len, pair))
+            if batch and longest * (len(batch) + 1) > BATCH_TOKENS:
+                batches.append(batch)
+                batch, longest = [], max(map(len, pair))
+            batch.append(pair)
+        generator.shuffle(batches)
+        for batch in batches:
+            yield tuple(
+                torch.nn.utils.rnn.pad_sequence([torch.tensor(s) for s in side], batch_first=True, padding_value=-1)
+                for side in zip(*batch)
+            )
+
+
+def loss_of(model, source, target):
+    """Return the cross entropy of a batch."""
+    pad = model.config.pad_token_id
+    decoder_input = torch.cat([torch.full_like(target[:, :1], pad), target[:, :-1].clamp(min=0)], dim=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(
+            input_ids=source.where(source >= 0, pad), attention_mask=(source >= 0).long(),
+            decoder_input_ids=decoder_input, use_cache=False,
+        ).last_hidden_state  # fmt: skip
+        known = target >= 0
+        logits = model.lm_head(hidden[known])
+    smoothing = LABEL_SMOOTHING if model.training else 0
+    return torch.nn.functional.cross_entropy(logits.float(), target[known], label_smoothing=smoothing)
+
+
+def rate_at(step, steps):
+    """Return the learning rate: up, level, down to zero."""
+    return PEAK_RATE * min(step / WARM_UP_STEPS, 1.0, max(0, steps - step) / (COOL_DOWN * steps))
+
+
+def train(examples, validation, model, folder, steps):
+    """Train `model`, and leave in it the running average of its weights."""
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    average = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    checkpoint, step = folder / "checkpoint.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, step = saved["average"], saved["step"]
+    batches = make_batches(examples, random.Random(step))
+    model.train()
+    with tqdm(total=steps, initial=step, mininterval=10) as progress:
+        while step < steps:
+            step += 1
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(step, steps)
+            loss = loss_of(model, *next(batches))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            with torch.no_grad():
+                model.model.shared.weight[model.config.pad_token_id] = 0  # what the decoder starts from
+                share = min(AVERAGE, step / (step + 10))
+                for name, weight in model.named_parameters():
+                    average[name].lerp_(weight, 1 - share)
+            progress.update()
+            if step % CHECKPOINT_STEPS == 0 or step == steps:
+                saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+                torch.save({**saved, "step": step}, checkpoint.with_suffix(".new"))
+                os.replace(checkpoint.with_suffix(".new"), checkpoint)
+                progress.write(f"{time.process_time():.0f} s  step {step}  loss {loss.item():.3f}")
+            if step % (5 * CHECKPOINT_STEPS) == 0:
+                progress.write(f"validation loss {evaluate(model, validation):.3f}")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(average[name])
+    print(f"validation loss of the average {evaluate(model, validation):.3f}")
+
+
+@torch.no_grad()
+def evaluate(model, examples):
+    """Return the mean cross entropy of a few batches, without smoothing."""
+    model.eval()
+    batches = make_batches(examples, random.Random(0))
+    losses = [loss_of(model, *next(batches)).item() for _ in range(4)]
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", type=Path, help="cmn-eng.tsv.gz")
+    parser.add_argument("source", choices=("zh", "en"))
+    parser.add_argument("target", choices=("zh", "en"))
+    parser.add_argument("--folder", type=Path, help="default: build/marian/SOURCE-TARGET")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    languages = arguments.source, arguments.target
+    folder = arguments.folder or Path("build/marian", "-".join(languages))
+    print(os.getpid(), flush=True)
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = split_pairs(read_pairs(arguments.pairs))
+    processor, vocabulary = train_pieces(splits["train"], folder, *languages)
+    examples, validation = (encode(splits[name], processor, vocabulary, *languages) for name in ("train", "validation"))
+    model = make_model(vocabulary)
+    sizes = {name: len(pairs) for name, pairs in splits.items()}
+    print(f"pairs {sizes}, parameters {model.num_parameters():,}", flush=True)
+    train(examples, validation, model, folder, arguments.steps)
+    model.eval().save_pretrained(folder)
+    print(f"wrote {folder}")
+
+
+if __name__ == "__main__":
+    main()
