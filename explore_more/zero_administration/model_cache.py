@@ -86,8 +86,10 @@ def copy_from_s3(address, folder):
     with tempfile.TemporaryFile() as archive:
         boto3.client("s3").download_fileobj(bucket, key, archive)
         zipfile.ZipFile(archive).extractall(unfinished)
-    unfinished.rename(folder)
     name = folder.name.removesuffix(f"-{Path(key).stem}")
+    if not is_complete(unfinished):
+        raise missing(name)
+    unfinished.rename(folder)
     for older in set(CACHE.glob(f"{name}-*")) - {folder}:
         shutil.rmtree(older, ignore_errors=True)
     return folder
@@ -110,5 +112,7 @@ def download_from_hub(address, folder):
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES), cache_dir=CACHE / "hub"))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         print(f"{type(error).__name__}: {error}")
-        message = f"The model {name} is not on the file system, and the hub cannot be asked for it; deploy with nat=true."
+        message = (
+            f"The model {name} is not on the file system, and the hub cannot be asked for it; deploy with nat=true."
+        )
         raise request_error("model_missing", message) from None

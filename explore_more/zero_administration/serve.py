@@ -11,7 +11,11 @@ from answers import error_response, request_error
 
 FOLDER = Path(__file__).parent
 PORT = int(os.environ.get("PORT") or 8080)
-FILES = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
 MAX_BODY_BYTES = 6_000_000  # as Lambda
 # As the API in AWS: any page may ask, such as the extension's.
 CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "content-type"}

@@ -1,4 +1,4 @@
-"""POST /segment: {"text": "我饿了。"} in; its words out, with reading, meaning and HSK level, and how hard the text is."""
+"""POST /segment: {"text": "我饿了。"} in; its words out, with reading, meaning and level, and the text's level."""
 
 import gzip
 import re

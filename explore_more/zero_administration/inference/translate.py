@@ -35,7 +35,9 @@ class Model(NamedTuple):
 def load(name):
     """Return a model; raise RequestError."""
     folder = find_model(name)
-    pieces = (sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{side}.spm")) for side in Model._fields[1:3])
+    pieces = (
+        sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{side}.spm")) for side in Model._fields[1:3]
+    )
     translator = ctranslate2.Translator(str(folder), intra_threads=int(os.environ.get("THREADS") or 1))
     names = json.loads(next(folder.glob("s*_vocabulary.json")).read_text())  # the source's, or the shared one
     return Model(translator, *pieces, [SIMPLIFIED] if SIMPLIFIED in names else [])
@@ -51,7 +53,7 @@ def read_request(request):
     text = read_text(request)
     source = languages[0]
     counted = count_words(text)
-    if sum(counted.values()) > 2 * counted[source]:
+    if not counted[source] or sum(counted.values()) > 2 * counted[source]:
         message = f'The text is mostly not {LANGUAGES[source]}, which "source" says.'
         raise request_error("wrong_language", message)
     return text, *languages

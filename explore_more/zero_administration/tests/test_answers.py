@@ -29,7 +29,10 @@ def test_a_direct_event_is_the_request():
 
 def test_a_request_over_http_is_its_body():
     assert call('{"text": "我"}') == (200, {"答": {"text": "我"}})
-    assert call(base64.b64encode('{"text": "我"}'.encode()).decode(), isBase64Encoded=True) == (200, {"答": {"text": "我"}})
+    assert call(base64.b64encode('{"text": "我"}'.encode()).decode(), isBase64Encoded=True) == (
+        200,
+        {"答": {"text": "我"}},
+    )
 
 
 @pytest.mark.parametrize("body", [None, "", "{", "我", "[" * 100_000, b"\xff".decode("latin-1")])

@@ -1,15 +1,16 @@
 """All verbs, in a copy of the folder with nothing but system.mk beside it, against an AWS on this machine.
 
-What the rehearsal patches: tests/harness/mended_ministack.py has the faults of ministack; cdk_docker, the registry; and
-EFS is never mounted, so that a folder of this machine is, as root.
+What the rehearsal patches: tests/harness/mended_ministack.py mends ministack; rehearsal/cdk_docker sends images to its
+registry; rehearsal/sitecustomize.py finds its API; and EFS is never mounted: a folder of this machine is instead.
 """
 
 import json
-import os
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import FOLDER, NODE
@@ -17,6 +18,12 @@ from conftest import FOLDER, NODE
 pytest.importorskip("tests.harness", reason="the rehearsal of AWS is in the repository")
 from tests.harness.aws import running_aws
 from tests.harness.containers import find_base
+
+if not NODE.exists():
+    pytest.skip("no Node.js from npm here; `make test` installs it", allow_module_level=True)
+
+sys.path.append(str(FOLDER / "tests/rehearsal"))
+import sitecustomize  # noqa: F401
 
 NAME = "explore-more-zero-administration"
 THIRD = """from answers import answering
@@ -38,10 +45,10 @@ def account(tmp_path_factory, mount):
     """An AWS account, in whose functions a folder is mounted as EFS would be."""
     flags = f"-v {mount}:/mnt/hf_models_cache"
     with running_aws(tmp_path_factory.mktemp("aws"), LAMBDA_DOCKER_FLAGS=flags) as account:
-        environ = account.environ
-        environ["AWS_DEFAULT_REGION"] = environ["AWS_REGION"]
-        environ["CDK_DOCKER"] = str(FOLDER / "tests/cdk_docker")
-        environ["BASE"] = find_base("3.13")
+        account.environ["AWS_DEFAULT_REGION"] = account.environ["AWS_REGION"]
+        account.environ["CDK_DOCKER"] = str(FOLDER / "tests/rehearsal/cdk_docker")
+        account.environ["PYTHONPATH"] = str(FOLDER / "tests/rehearsal")
+        account.environ["BASE"] = find_base("3.13")
         yield account
 
 
@@ -61,18 +68,21 @@ def copy(tmp_path_factory):
 def make(verb, folder, environ, **more):
     """Run a verb as its user does, not as a part of the make that runs this; return what it printed."""
     environ = {name: value for name, value in environ.items() if name != "MFLAGS" and not name.startswith("MAKE")}
-    command = ["make", "--silent", verb]
-    return subprocess.run(
-        command, cwd=folder, env={**environ, **more}, check=True, text=True, stdout=subprocess.PIPE
-    ).stdout  # fmt: skip
+    run = subprocess.run(
+        ["make", verb], cwd=folder, env={**environ, **more}, check=True, text=True, stdout=subprocess.PIPE
+    )
+    return run.stdout
 
 
-def post(url, request):
-    """Return the status, headers and body of an answer."""
-    request = urllib.request.Request(url, json.dumps(request).encode(), {"Origin": "chrome-extension://any"})
+def post(url, request, method="POST"):
+    """Return the status, headers and JSON of an answer."""
+    headers = {"Origin": "chrome-extension://any", "Content-Type": "application/json"}
+    if method == "OPTIONS":
+        headers |= {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    request = urllib.request.Request(url, json.dumps(request).encode(), headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.headers, json.load(answer)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, answer.headers, json.loads(answer.read() or "null")
     except urllib.error.HTTPError as error:
         return error.code, error.headers, json.load(error)
 
@@ -80,12 +90,36 @@ def post(url, request):
 def test_a_copy_is_deployed_answers_and_leaves_nothing_behind(account, copy, mount):
     printed = make("deploy", copy, account.environ)
     assert "我饿了。 → " in printed
-    outputs = json.loads((copy / "build/outputs.json").read_text())
-    print(outputs)
+    api = json.loads((copy / "build/outputs.json").read_text())[NAME]["Api"]
     functions = account.aws("lambda", "list-functions")["Functions"]
-    assert {each["FunctionName"] for each in functions} == {
-        f"{NAME}-{script}" for script in ("translate", "segment", "count-characters")
-    }
-    assert sorted(path.name.split("-")[0] for path in mount.iterdir() if path.is_dir()) == ["en", "zh"]
+    scripts = ("translate", "segment", "count-characters")
+    assert {each["FunctionName"] for each in functions} == {f"{NAME}-{script}" for script in scripts}
+    assert {each["FileSystemConfigs"][0]["LocalMountPath"] for each in functions} == {"/mnt/hf_models_cache"}
+
+    # The models came from S3 onto the mount.
+    assert sorted(path.name[:5] for path in mount.iterdir() if path.is_dir()) == ["en-zh", "zh-en"]
+
+    # The third script, which nothing but its file names, has an address.
+    assert post(f"{api}/count_characters", {"text": "你好"})[2] == {"characters": 2}
+
+    status, headers, answer = post(f"{api}/segment", {"text": "你好"})
+    assert (status, answer["words"][0]["pinyin"]) == (200, "nǐhǎo")
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    status, headers, _ = post(f"{api}/segment", None, method="OPTIONS")
+    assert status in (200, 204)
+    assert "POST" in headers["Access-Control-Allow-Methods"]
+
+    status, _, answer = post(f"{api}/translate", {"text": "你" * 30_000})
+    assert (status, answer["error"]["code"]) == (413, "text_too_long")
+    assert post(f"{api}/other", {})[0] == 404
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: post(f"{api}/translate", {"text": "我饿了。"}), range(4)))
+    assert {(status, answer["translation"]) for status, _, answer in answers} == {(200, answers[0][2]["translation"])}
+
     make("destroy", copy, account.environ)
     assert account.aws("lambda", "list-functions")["Functions"] == []
+    assert account.aws("efs", "describe-file-systems")["FileSystems"] == []
+    assert account.aws("apigatewayv2", "get-apis")["Items"] == []
+    assert account.aws("logs", "describe-log-groups")["logGroups"] == []
+    stacks = account.aws("cloudformation", "describe-stacks")["Stacks"]
+    assert [stack["StackName"] for stack in stacks] == ["CDKToolkit"]

@@ -60,7 +60,9 @@ def test_a_third_script_is_a_third_function_and_route_with_no_other_change(tmp_p
 
 
 def test_one_image_serves_all_functions(template):
-    uris = {json.dumps(each["Properties"]["Code"]) for each in template.find_resources("AWS::Lambda::Function").values()}
+    uris = {
+        json.dumps(each["Properties"]["Code"]) for each in template.find_resources("AWS::Lambda::Function").values()
+    }
     assert len(uris) == 1
 
 

@@ -48,7 +48,9 @@ def main():
     for quantization in ("int8", "float32"):
         answers = translate(Path("build/marian", name), quantization, sentences, beam_size=4)
         for score in (BLEU(tokenize="zh" if arguments.target == "zh" else "13a"), CHRF()):
-            measured[f"{type(score).__name__} {quantization}"] = round(score.corpus_score(answers, [references]).score, 2)
+            measured[f"{type(score).__name__} {quantization}"] = round(
+                score.corpus_score(answers, [references]).score, 2
+            )
             measured[f"{type(score).__name__} signature"] = str(score.get_signature())
     metrics = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     metrics.setdefault("translation", {})[name] = measured

@@ -59,7 +59,7 @@ def make_model(vocabulary):
     """Return an untrained Marian."""
     pad = vocabulary["<pad>"]
     config = MarianConfig(
-        vocab_size=len(vocabulary), d_model=256, encoder_layers=3, decoder_layers=3, encoder_ffn_dim=1024,
+        vocab_size=len(vocabulary), d_model=256, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=1024,
         decoder_ffn_dim=1024, encoder_attention_heads=4, decoder_attention_heads=4, activation_function="relu",
         dropout=0.2, attention_dropout=0.0, activation_dropout=0.0, max_position_embeddings=512, scale_embedding=True,
         pad_token_id=pad, eos_token_id=vocabulary["</s>"], decoder_start_token_id=pad, forced_eos_token_id=None,
