@@ -88,9 +88,7 @@ class ZeroAdministration(cdk.Stack):
         if self.from_hub and not self.nat:
             raise ValueError("-c hub needs -c nat=true too: without it the functions do not reach the hub")
         names = [name for name in MODELS if name not in self.from_hub]
-        return {
-            name: assets.Asset(self, f"Model-{name}", path=str(local_folder(name)), exclude=["*.md"]) for name in names
-        }
+        return {name: assets.Asset(self, f"Model-{name}", path=str(local_folder(name))) for name in names}
 
     def make_file_system(self):
         """Return the file system, and the way into it for one user."""
@@ -132,7 +130,8 @@ class ZeroAdministration(cdk.Stack):
         log.grant_write(role)
         addresses = {name: f"hub:{repository}" for name, repository in self.from_hub.items()}
         for model, asset in self.models.items():
-            asset.grant_read(role)
+            objects = [asset.bucket.arn_for_objects(asset.s3_object_key)]
+            role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=objects))
             addresses[model] = asset.s3_object_url
         base = self.setting("base", None)
         function = lambda_.DockerImageFunction(

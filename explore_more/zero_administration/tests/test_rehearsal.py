@@ -45,6 +45,8 @@ def account(tmp_path_factory, mount):
     """An AWS account, in whose functions a folder is mounted as EFS would be."""
     flags = f"-v {mount}:/mnt/hf_models_cache"
     with running_aws(tmp_path_factory.mktemp("aws"), LAMBDA_DOCKER_FLAGS=flags) as account:
+        # Node.js takes the proxy's interim answer to a large upload, in HTTP/1.0, for the last one.
+        account.environ["AWS_ENDPOINT_URL"] = account.proxy.target
         account.environ["AWS_DEFAULT_REGION"] = account.environ["AWS_REGION"]
         account.environ["CDK_DOCKER"] = str(FOLDER / "tests/rehearsal/cdk_docker")
         account.environ["PYTHONPATH"] = str(FOLDER / "tests/rehearsal")

@@ -22,7 +22,7 @@ from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
 PIECES = 6000
 SIMPLIFIED = ">>cmn_Hans<<"  # the first token of English that is to become simplified Chinese, as in opus-mt-en-zh
-BATCH_TOKENS = 1800  # of the longer side, padding included
+BATCH_TOKENS = 1200  # of the longer side, padding included
 MAX_PIECES = 60
 PEAK_RATE = 1.5e-3
 WARM_UP_STEPS = 200
@@ -59,11 +59,11 @@ def make_model(vocabulary):
     """Return an untrained Marian."""
     pad = vocabulary["<pad>"]
     config = MarianConfig(
-        vocab_size=len(vocabulary), d_model=256, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=1024,
-        decoder_ffn_dim=1024, encoder_attention_heads=4, decoder_attention_heads=4, activation_function="relu",
+        vocab_size=len(vocabulary), d_model=192, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=768,
+        decoder_ffn_dim=768, encoder_attention_heads=4, decoder_attention_heads=4, activation_function="relu",
         dropout=0.2, attention_dropout=0.0, activation_dropout=0.0, max_position_embeddings=512, scale_embedding=True,
         pad_token_id=pad, eos_token_id=vocabulary["</s>"], decoder_start_token_id=pad, forced_eos_token_id=None,
-        init_std=256**-0.5 / 2, tie_word_embeddings=True, attn_implementation="eager",
+        init_std=192**-0.5 / 2, tie_word_embeddings=True, attn_implementation="eager",
     )  # fmt: skip
     model = MarianMTModel(config)
     model.generation_config = GenerationConfig(
