@@ -20,6 +20,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from aws_cdk.aws_ecr_assets import Platform
 
 from model_cache import local_folder
 
@@ -137,7 +138,8 @@ class ZeroAdministration(cdk.Stack):
         function = lambda_.DockerImageFunction(
             self, f"Function-{script}", function_name=name, role=role, log_group=log,
             code=lambda_.DockerImageCode.from_image_asset(
-                str(FOLDER), cmd=[f"inference.{script}.handler"], build_args={"BASE": base} if base else None
+                str(FOLDER), cmd=[f"inference.{script}.handler"], build_args={"BASE": base} if base else None,
+                platform=Platform.LINUX_AMD64,
             ),
             memory_size=int(self.setting("memory", 1769)), timeout=cdk.Duration.seconds(600),
             vpc=self.vpc, vpc_subnets=ec2.SubnetSelection(subnet_group_name="functions"), security_groups=[self.group],

@@ -1,7 +1,7 @@
 """Models on the file system that all functions share: whichever call needs one first brings it there.
 
 MODELS says where each comes from: {"zh-en": "s3://BUCKET/KEY.zip"}, or "hub:OWNER/NAME" for a converted model on
-Hugging Face's hub, or a folder. Without it, models are those that `make models` made here, or else the small ones.
+Hugging Face's hub, or a folder. Without it, models are those that `make models` made here, or else the small one.
 """
 
 import fcntl
@@ -25,9 +25,9 @@ POLL_SECONDS = 0.2
 
 
 def local_folder(name):
-    """Return the folder of a model on this machine: the large one where `make models` made it."""
+    """Return the folder of a model on this machine: the large one where `make models` made it, or the small one."""
     large = FOLDER / "build/models" / name
-    return large if large.exists() else FOLDER / "models" / name
+    return large if large.exists() else FOLDER / "models/small"
 
 
 def is_complete(folder):

@@ -16,7 +16,8 @@ from text import count_words, read_text, simplify
 
 PAIRS = {("zh", "en"): "zh-en", ("en", "zh"): "en-zh"}
 LANGUAGES = {"zh": "Chinese", "en": "English"}
-SIMPLIFIED = ">>cmn_Hans<<"  # the first token that opus-mt-en-zh wants, to know which Chinese is meant
+# What a model of several languages wants first, such as opus-mt-en-zh, to know which one is meant.
+TAGS = {"zh": ">>cmn_Hans<<", "en": ">>eng<<"}
 MAX_PIECES = 400  # in a sentence; the models have 512 positions
 BATCH_TOKENS = 1024
 BEAM_SIZE = 4
@@ -40,7 +41,8 @@ def load(name):
     )
     translator = ctranslate2.Translator(str(folder), intra_threads=int(os.environ.get("THREADS") or 1))
     names = json.loads(next(folder.glob("s*_vocabulary.json")).read_text())  # the source's, or the shared one
-    return Model(translator, *pieces, [SIMPLIFIED] if SIMPLIFIED in names else [])
+    tag = TAGS[name.split("-")[1]]
+    return Model(translator, *pieces, [tag] if tag in names else [])
 
 
 def read_request(request):

@@ -5,7 +5,7 @@ import pytest
 from answers import RequestError
 from inference import translate
 from inference.translate import handler, split, translate_text
-from text import MAX_CHARACTERS
+from text import MAX_CHARACTERS, count_words
 
 MIXED = "我饿了。\n\nThis is English, and stays.\r\n他说：“你好！”然后走了。 1999!"
 
@@ -36,8 +36,10 @@ def echoed(monkeypatch):
 
 
 def test_chinese_becomes_english_and_english_chinese():
-    assert "hungry" in ask("我饿了。")
-    assert "你" in ask("Can you help me?", "en", "zh")
+    english, chinese = ask("汤姆是我的朋友。"), ask("Tom is my friend.", "en", "zh")
+    assert "Tom" in english
+    assert "汤姆" in chinese
+    assert (count_words(english)["zh"], count_words(chinese)["en"]) == (0, 0)
 
 
 def test_chinese_to_english_is_what_a_request_wants_that_names_no_language():

@@ -1,7 +1,7 @@
 """Convert a Marian of Hugging Face's format to CTranslate2's, with int8 weights.
 
-python training/convert.py build/marian/zh-en models/zh-en                     the one that train.py makes
-python training/convert.py Helsinki-NLP/opus-mt-zh-en build/models/zh-en       a large one; it downloads 300 MB
+python training/convert.py build/marian models/small                          the one that train.py makes
+python training/convert.py Helsinki-NLP/opus-mt-zh-en build/models/zh-en      a large one; it downloads 300 MB
 """
 
 import argparse
