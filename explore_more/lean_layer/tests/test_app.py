@@ -4,8 +4,9 @@ import sys
 from io import BytesIO
 from types import SimpleNamespace
 
-import app
 import pytest
+
+import app
 from app import RequestError, lambda_handler
 
 SENTENCES = ["Ich habe Hunger.", "Wo ist der Bahnhof?", "Kannst du mir bitte helfen?"]
