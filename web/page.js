@@ -183,7 +183,8 @@ function openLink(text) {
     $("notice").textContent = error.message;
     return;
   }
-  if (parameters.has("endpoint") || isLocal(url)) {
+  // By http, a public name could lead to a server on this machine; by https, that would have to prove the name.
+  if (parameters.has("endpoint") || url.protocol !== "https:" || isLocal(url)) {
     $("notice").textContent = "A link may not ask this by itself. Press Classify if you trust it.";
   } else {
     askAll([fromAddress(url)]);

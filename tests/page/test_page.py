@@ -645,14 +645,15 @@ def test_what_only_this_machine_can_ask_has_no_link(page, site):
             f"url={host}/a.jpg"
             for host in (
                 "localhost:1",
-                "http://127.0.0.1",
-                "http://2130706433",
-                "http://[::1]",
-                "http://0",
-                "http://a.localhost.",
-                "http://192.168.0.1",
-                "http://172.31.0.1",
-                "http://router",
+                "https://127.0.0.1",
+                "https://2130706433",
+                "https://[::1]",
+                "https://0",
+                "https://a.localhost.",
+                "https://192.168.0.1",
+                "https://172.31.0.1",
+                "https://router",
+                "http://photos.example",
             )
         ),
         "url=https://photos.example/a.jpg&endpoint=https://photos.example/predict",
