@@ -1,6 +1,6 @@
 import pytest
+from conftest import code_of
 
-from answers import RequestError
 from inference import segment
 from inference.segment import handler, level_of
 from text import MAX_CHARACTERS
@@ -13,14 +13,6 @@ def ask(text, **options):
 def word(text, name):
     (found,) = {str(each): each for each in ask(text)["words"] if each["text"] == name}.values()
     return found
-
-
-def code(event):
-    with pytest.raises(RequestError) as raised:
-        handler(event, None)
-    assert 10 < len(str(raised.value)) < 200
-    assert 400 <= raised.value.status < 500
-    return type(raised.value).__name__
 
 
 TEXTS = [
@@ -132,7 +124,7 @@ def test_words_are_shown_simplified_where_a_phrase_changes_its_length(monkeypatc
     ],
 )
 def test_a_bad_request_gets_a_clear_error(event, expected):
-    assert code(event) == expected
+    assert code_of(handler, event) == expected
 
 
 def test_the_longest_text_is_answered():

@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from conftest import code_of
 
-from answers import RequestError
 from inference import translate
 from inference.translate import handler, split, translate_text
 from text import MAX_CHARACTERS, count_words
@@ -12,14 +12,6 @@ MIXED = "我饿了。\n\nThis is English, and stays.\r\n他说：“你好！”
 
 def ask(text, source="zh", target="en"):
     return handler({"text": text, "source": source, "target": target}, None)["translation"]
-
-
-def code(event):
-    with pytest.raises(RequestError) as raised:
-        handler(event, None)
-    assert 10 < len(str(raised.value)) < 200
-    assert 400 <= raised.value.status < 500
-    return type(raised.value).__name__
 
 
 @pytest.fixture
@@ -112,4 +104,4 @@ def test_the_longest_text_is_answered_within_bounds():
     ],
 )
 def test_a_bad_request_gets_a_clear_error(event, expected):
-    assert code(event) == expected
+    assert code_of(handler, event) == expected
