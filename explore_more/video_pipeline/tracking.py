@@ -1,0 +1,464 @@
+"""Find and follow the garments that move through a video.
+
+`track` reads a video twice. The first pass learns the background: the median of some frames, on which nothing that
+moves stays. The second pass compares each frame with it. A blob of what differs is a garment, or several that cover
+each other. Garments are followed into such a blob and out of it by what they look like: each is looked for in the blob,
+near where its speed takes it, the foremost first.
+"""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, fields
+
+import cv2
+import numpy as np
+
+from background import Background
+from video import read_frames
+
+LIMITS = {
+    "threshold": (5, 100),
+    "closing": (0.002, 0.05),
+    "least_area": (0.0005, 0.1),
+    "least_seconds": (0, 5),
+    "patience": (0, 10),
+    "similarity": (5, 120),
+    "rate": (5, 60),
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What can be tuned. Lengths are shares of the longer side of a frame, times are seconds."""
+
+    threshold: float = 22.0  # grey levels between garment and background
+    closing: float = 0.012  # gaps up to this size in a garment are filled
+    least_area: float = 0.004  # share of the frame
+    least_seconds: float = 0.4  # how long a garment is seen
+    patience: float = 1.0  # how long a garment may be out of sight
+    similarity: float = 38.0  # grey levels between two views of the same point of a garment
+    rate: float = 12.5  # frames a second to look at, at least, where the video has them
+
+    def __post_init__(self):
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}; it must be a number from {least} to {most}")
+
+    @classmethod
+    def from_json(cls, values):
+        """Return the parameters in a dictionary; raise ValueError for unknown names and for values out of range."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or not set(values) <= set(names):
+            raise ValueError(
+                f"the tracker's parameters must be a JSON object with some of these names: {', '.join(names)}"
+            )
+        return cls(**values)
+
+    def to_json(self):
+        return asdict(self)
+
+
+CELLS = 32  # the longer side of what is kept of a garment's looks, in cells
+BORDER = 3  # pixels from the edge of the frame at which a garment may go on outside
+
+
+class Garment:
+    """A garment that is followed. A box is left, top, right, bottom, in pixels of the small frame."""
+
+    def __init__(self, number, frame, box):
+        self.number = number
+        self.boxes = {frame: box}  # where it was seen or found among others
+        self.clear = []  # the frames in which nothing covered it
+        self.box, self.velocity = box, np.zeros(2)
+        self.view = None  # what it looks like: View
+        self.missed = 0.0  # seconds since it was last seen
+
+    @property
+    def size(self):
+        return self.box[2:] - self.box[:2]
+
+    def predicted(self, steps):
+        return self.box + steps * np.tile(self.velocity, 2)
+
+    def move(self, frame, box, steps, shape, weight=0.5):
+        """Put the garment at `box`; learn its speed from the edges that are inside the frame."""
+        inside = ~at_border(box, shape) & ~at_border(self.box, shape)
+        for axis in (0, 1):
+            edges = [edge for edge in (axis, axis + 2) if inside[edge]]
+            if edges:
+                speed = (box - self.box)[edges].mean() / steps
+                self.velocity[axis] += weight * (speed - self.velocity[axis])
+        self.boxes[frame] = self.box = box
+        self.missed = 0.0
+
+    def grow(self, frame, box):
+        self.boxes[frame] = self.box = np.concatenate([np.minimum(self.box, box)[:2], np.maximum(self.box, box)[2:]])
+
+
+class View:
+    """A garment at a coarse grid of cells: colours, float32 (rows, columns, 3), and which cells are garment.
+
+    It is `whole` if all of the garment was inside the frame.
+    """
+
+    def __init__(self, image, mask, box, whole):
+        self.size, self.whole = box[2:] - box[:2], whole
+        self.cell = max(1.0, self.size.max() / CELLS)
+        corner, shape = box[:2], np.maximum(2, np.rint(self.size / self.cell)).astype(int)
+        self.colours = look_at(image, corner, self.cell, shape)
+        self.solid = look_at(mask, corner, self.cell, shape) > 0.5
+
+
+def look_at(image, corner, cell, shape):
+    """Return an image at a grid of `shape` (columns, rows) cells from `corner`; outside of the image it is -1."""
+    zoom = np.array([[cell, 0, corner[0] + (cell - 1) / 2], [0, cell, corner[1] + (cell - 1) / 2]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, zoom, tuple(map(int, shape)), flags=flags, borderValue=(-1, -1, -1))
+
+
+def at_border(box, shape):
+    """Return for each edge of a box whether it is at the edge of a frame of `shape`."""
+    return np.array([box[0] < BORDER, box[1] < BORDER, box[2] > shape[1] - BORDER, box[3] > shape[0] - BORDER])
+
+
+def area(box):
+    return float(np.prod((box[2:] - box[:2]).clip(0)))
+
+
+def intersect(one, other):
+    return np.concatenate([np.maximum(one, other)[:2], np.minimum(one, other)[2:]])
+
+
+def iou(one, other):
+    common = area(intersect(one, other))
+    return common / (area(one) + area(other) - common) if common else 0.0
+
+
+def enclose(boxes):
+    boxes = np.array(boxes)
+    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+
+
+def clip(box, shape):
+    return intersect(box, np.array([0, 0, shape[1], shape[0]], float))
+
+
+def pixels(box, shape):
+    """Return the slices of a box inside a frame."""
+    left, top, right, bottom = np.rint(clip(box, shape)).astype(int)
+    return np.s_[top : max(top, bottom), left : max(left, right)]
+
+
+def best_pairs(scores, least):
+    """Return [(row, column)] of a matrix of scores, the highest first, each row and column once."""
+    pairs, scores = [], np.array(scores, float)
+    while scores.size and scores.max() >= least:
+        row, column = np.unravel_index(scores.argmax(), scores.shape)
+        pairs.append((int(row), int(column)))
+        scores[row], scores[:, column] = -1, -1
+    return pairs
+
+
+class Tracker:
+    """Follows garments from frame to frame."""
+
+    def __init__(self, parameters, shape):
+        self.parameters, self.shape = parameters, shape
+        self.garments, self.ended = [], []
+        self.least_area = parameters.least_area * shape[0] * shape[1]
+        side = 2 * round(parameters.closing * max(shape)) + 1
+        self.kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+    def blobs(self, difference):
+        """Return the labels of what differs from the background, int32 (h, w), and the box of each label."""
+        mask = (difference > self.parameters.threshold).astype(np.uint8)
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, self.kernel)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        labels, boxes = np.zeros(mask.shape, np.int32), {}
+        for outline in outlines:
+            if cv2.contourArea(outline) < self.least_area / 8:
+                continue
+            x, y, width, height = cv2.boundingRect(outline)
+            label = len(boxes) + 1
+            cv2.drawContours(labels, [outline], -1, label, cv2.FILLED)
+            boxes[label] = np.array([x, y, x + width, y + height], float)
+        return labels, boxes
+
+    def step(self, frame, steps, seconds, image, difference):
+        """Follow the garments into the next frame, `steps` frames and `seconds` later."""
+        self.frame, self.steps, self.image = frame, steps, image
+        labels, boxes = self.blobs(difference)
+        for garments, blobs in self.groups(labels, boxes):
+            mask = np.isin(labels, list(blobs))
+            if not garments:
+                self.start(enclose([boxes[blob] for blob in blobs]), mask.sum())
+            elif not blobs:
+                self.miss(garments[0], seconds)
+            else:
+                self.follow(garments, mask, labels, {blob: boxes[blob] for blob in blobs})
+        self.drop()
+
+    def groups(self, labels, boxes):
+        """Yield (garments, blobs) that belong together, since the garments are expected where the blobs are."""
+        touching = {
+            id(garment): self.touched(labels, garment.predicted(self.steps), boxes) for garment in self.garments
+        }
+        left = set(boxes)
+        waiting = list(self.garments)
+        while waiting:
+            garments, blobs = [waiting.pop()], set()
+            for garment in garments:
+                new = touching[id(garment)] - blobs
+                blobs |= new
+                garments += [other for other in waiting if touching[id(other)] & new]
+                waiting = [other for other in waiting if other not in garments]
+            left -= blobs
+            yield garments, blobs
+        for blob in left:
+            yield [], {blob}
+
+    def touched(self, labels, box, boxes):
+        """Return the labels of which a good part lies in a box, or which fill a good part of it."""
+        counts = np.bincount(labels[pixels(box, self.shape)].ravel(), minlength=len(boxes) + 1)
+        room = max(1.0, area(clip(box, self.shape)))
+        return {label for label, its in boxes.items() if counts[label] > 0.2 * min(room, area(its))}
+
+    def start(self, box, size):
+        if size >= self.least_area:
+            self.garments.append(Garment(len(self.garments) + len(self.ended) + 1, self.frame, box))
+
+    def miss(self, garment, seconds):
+        garment.box = garment.predicted(self.steps)
+        garment.missed += seconds
+
+    def follow(self, garments, mask, labels, boxes):
+        """Place garments in the blobs where they are expected."""
+        whole = enclose(list(boxes.values()))
+        if len(garments) == 1 and not self.outgrown(garments[0], whole, mask):
+            self.see(garments[0], whole, mask)
+            return
+        places = self.find(mask, garments)
+        pairs = best_pairs([[iou(clip(place, self.shape), box) for box in boxes.values()] for place in places], 0.5)
+        if len(garments) > 1 and len(pairs) == len(garments) == len(boxes):
+            for row, column in pairs:
+                label = list(boxes)[column]
+                self.see(garments[row], boxes[label], labels == label)
+            return
+        for garment, place in zip(garments, places):
+            garment.move(self.frame, place, self.steps, self.shape, weight=0.3)
+        self.explain_rest(mask, garments)
+
+    def outgrown(self, garment, box, mask):
+        """Return whether a blob is too large for the garment alone, though that is still to be seen in it."""
+        if garment.view is None or not garment.view.whole:
+            return False
+        width, height = box[2:] - box[:2]
+        if width < 1.15 * garment.view.size[0] + 4 and height < 1.15 * garment.view.size[1] + 4:
+            return False
+        _, likeness = self.search(garment, mask, np.ones(self.shape, np.float32))
+        return likeness > 0.7
+
+    def see(self, garment, box, mask):
+        """Take a blob that is one garment alone."""
+        garment.move(self.frame, box, self.steps, self.shape)
+        garment.clear.append(self.frame)
+        whole = not at_border(box, self.shape).any()
+        if whole or garment.view is None or (not garment.view.whole and area(box) >= np.prod(garment.view.size)):
+            part = pixels(box, self.shape)
+            alone = np.zeros(self.shape, np.float32)
+            alone[part] = mask[part]
+            garment.view = View(self.image, alone, box, whole)
+
+    def find(self, mask, garments):
+        """Return the place of each garment in a blob that holds several."""
+        free = np.ones(self.shape, np.float32)  # 0 where a garment before the others was found
+        places, left = {}, list(garments)
+        while left:
+            found = [self.search(garment, mask, free) for garment in left]
+            index = int(np.argmax([likeness for _, likeness in found]))
+            garment, (place, _) = left.pop(index), found[index]
+            places[id(garment)] = place
+            if garment.view is not None:
+                cover = clip(place, self.shape)
+                free[pixels(cover, self.shape)] = 0
+        return [places[id(garment)] for garment in garments]
+
+    def search(self, garment, mask, free):
+        """Return where in the mask a garment looks most like itself, and the share of its visible cells that do."""
+        guess = garment.predicted(self.steps)
+        view = garment.view
+        if view is None:
+            return guess, 0.0
+        rows, columns = view.solid.shape
+        middle = (guess[:2] + guess[2:] - view.size) / 2
+        reach = int(np.ceil((8 + 1.2 * self.steps * np.abs(garment.velocity).max()) / view.cell))
+        corner, shape = middle - reach * view.cell, np.array([columns, rows]) + 2 * reach
+        colours = look_at(self.image, corner, view.cell, shape)
+        state = look_at(mask.astype(np.float32), corner, view.cell, shape)
+        hidden = look_at(free, corner, view.cell, shape) < 0.5
+        window = np.lib.stride_tricks.sliding_window_view
+        patches = window(colours, (rows, columns), (0, 1)).transpose(0, 1, 3, 4, 2)
+        inside, covered = (
+            window(state, (rows, columns)),
+            window(hidden, (rows, columns)) & (window(state, (rows, columns)) >= 0),
+        )
+        different = np.abs(patches - view.colours).max(-1) > self.parameters.similarity
+        solid = view.solid[None, None]
+        on_wall = solid & (inside < 0.5) & (inside >= 0)
+        seen = solid & (inside >= 0.5) & ~covered
+        like = (seen & ~different).sum((2, 3))
+        offsets = np.arange(-reach, reach + 1)
+        distance = np.hypot(*np.meshgrid(offsets, offsets)) / max(reach, 1)
+        count = view.solid.sum()
+        score = (like - 1.0 * on_wall.sum((2, 3))) / count - 0.05 * distance
+        row, column = np.unravel_index(score.argmax(), score.shape)
+        start = corner + np.array([column, row]) * view.cell
+        visible = seen[row, column].sum()
+        likeness = like[row, column] / visible * min(1, 4 * visible / count) if visible else 0.0
+        return np.concatenate([start, start + view.size]), likeness
+
+    def explain_rest(self, mask, garments):
+        """Start a garment where a blob shows more than those found in it, or let one that is still coming in grow."""
+        rest = mask.astype(np.uint8)
+        for garment in garments:
+            rest[pixels(garment.box + np.array([-4, -4, 4, 4]), self.shape)] = 0
+        rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+        count, _, stats, _ = cv2.connectedComponentsWithStats(rest)
+        for x, y, width, height, size in stats[1:count]:
+            if size < self.least_area:
+                continue
+            box = np.array([x, y, x + width, y + height], float)
+            near = [garment for garment in garments if at_border(garment.box, self.shape).any()]
+            near = [garment for garment in near if area(intersect(garment.box + np.array([-6, -6, 6, 6]), box))]
+            if near:
+                near[0].grow(self.frame, box)
+            else:
+                self.start(box, size)
+
+    def drop(self):
+        """End garments that left the frame or were not seen for long."""
+        for garment in list(self.garments):
+            gone = area(clip(garment.box, self.shape)) < 0.1 * area(garment.box)
+            if gone or garment.missed > self.parameters.patience:
+                self.garments.remove(garment)
+                self.ended.append(garment)
+
+
+def track(path, parameters=None, progress=None):
+    """Return the garments that move through a video, with a box [frame, x, y, width, height] for each frame.
+
+    The result is {"video": {…}, "tracks": [{"id", "first", "last", "boxes"}, …], "warnings": [sentence, …]}, ready for
+    JSON. `progress` is called with the share that is done. Raise RequestError for what is no video that can be read.
+    """
+    parameters = parameters or Parameters()
+    background = Background(path)
+    times = background.times
+    seconds = times[-1] - times[0] + frame_seconds(times)
+    fps = len(times) / seconds
+    stride = max(1, int(fps / parameters.rate))
+    tracker = Tracker(parameters, background.image.shape[:2])
+    motions, last, shape = {}, 0, None
+    for number, now, image in read_frames(path, lambda number: number % stride == 0):
+        if image is None:
+            continue
+        shape = shape or image.shape[:2]
+        small, difference, motions[number] = background.compare(
+            cv2.resize(image, background.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        )
+        tracker.step(number, max(1, number - last), now - times[last], small, difference)
+        last = number
+        if progress:
+            progress(min(1.0, number / len(times)))
+    scale = np.array([shape[1], shape[0]]) / background.image.shape[1::-1]
+    garments = tracker.ended + tracker.garments
+    tracks = [describe(garment, motions, scale, shape, times) for garment in garments]
+    tracks = [track for track in tracks if track and track["last"] - track["first"] >= parameters.least_seconds]
+    tracks.sort(key=lambda track: (track["first"], track["boxes"][0]))
+    video = {
+        "width": shape[1],
+        "height": shape[0],
+        "fps": round(fps, 3),
+        "frames": len(times),
+        "seconds": round(seconds, 3),
+    }
+    tracks = [{"id": number, **track} for number, track in enumerate(tracks, 1)]
+    return {"video": video, "tracks": tracks, "warnings": background.warnings}
+
+
+def frame_seconds(times):
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1 / 25
+
+
+def describe(garment, motions, scale, shape, times):
+    """Return a garment as JSON has it, with a box for each frame from the first to the last in which it was seen."""
+    frames = sorted(garment.boxes)
+    places = []
+    for frame in frames:
+        box = garment.boxes[frame].reshape(2, 2)
+        if motions[frame] is not None:
+            box = cv2.transform(box[None].astype(np.float64), motions[frame].astype(np.float64))[0]
+        places.append((box * scale).ravel())
+    every = np.arange(frames[0], frames[-1] + 1)
+    places = np.stack([np.interp(every, frames, edge) for edge in np.array(places).T], 1)
+    boxes = []
+    for frame, place in zip(every, places):
+        left, top, right, bottom = clip(place, shape)
+        if right - left >= 1 and bottom - top >= 1:
+            boxes.append([int(frame), *(round(float(value), 1) for value in (left, top, right - left, bottom - top))])
+    if not boxes:
+        return None
+    return {"first": round(times[boxes[0][0]], 3), "last": round(times[boxes[-1][0]], 3), "boxes": boxes}
+
+
+def crops(path, tracks, each=5):
+    """Return {id: [RGB uint8 (h, w, 3), …]} with up to `each` views of each of a result's tracks.
+
+    They are spread over the frames in which nothing covers the garment. The first is of the middle size: the largest
+    may show two garments.
+    """
+    chosen = {track["id"]: choose_frames(track, tracks, each) for track in tracks}
+    wanted = defaultdict(list)
+    for number, boxes in chosen.items():
+        for order, box in enumerate(boxes):
+            wanted[box[0]].append((number, order, box))
+    views = {number: {} for number in chosen}
+    for frame, _, image in read_frames(path, wanted.__contains__):
+        for number, order, box in wanted.get(frame, ()):
+            views[number][order] = cut_out(image, box)
+    return {number: [its[order] for order in sorted(its)] for number, its in views.items()}
+
+
+def choose_frames(track, tracks, each):
+    """Return the boxes of a track to look at."""
+    boxes = np.array(track["boxes"], float)
+    hidden = covered(boxes, [other for other in tracks if other is not track])
+    areas = boxes[:, 3] * boxes[:, 4]
+    clear = np.flatnonzero((hidden < 0.02) & (areas > 0.9 * np.quantile(areas, 0.75)))
+    if not len(clear):
+        clear = np.argsort(hidden - areas / areas.max())[: max(1, len(boxes) // 4)]
+        clear.sort()
+    chosen = clear[np.unique(np.linspace(0, len(clear) - 1, each + 2).round().astype(int)[1:-1])]
+    first = chosen[np.argsort(areas[chosen])[len(chosen) // 2]]
+    return [track["boxes"][index] for index in [first, *(index for index in chosen if index != first)]]
+
+
+def covered(boxes, others):
+    """Return for each box [frame, x, y, width, height] the share that boxes of other tracks cover, at most."""
+    shares = np.zeros(len(boxes))
+    for other in others:
+        its = np.array(other["boxes"], float)
+        _, mine, theirs = np.intersect1d(boxes[:, 0], its[:, 0], return_indices=True)
+        one, two = boxes[mine, 1:], its[theirs, 1:]
+        sides = np.minimum(one[:, :2] + one[:, 2:], two[:, :2] + two[:, 2:]) - np.maximum(one[:, :2], two[:, :2])
+        share = sides.clip(0).prod(1) / one[:, 2:].prod(1)
+        shares[mine] = np.maximum(shares[mine], share)
+    return shares
+
+
+def cut_out(image, box):
+    """Return what is in a box of a BGR image, as RGB."""
+    _, x, y, width, height = box
+    left, top = max(0, int(x)), max(0, int(y))
+    right, bottom = min(image.shape[1], round(x + width)), min(image.shape[0], round(y + height))
+    return np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1), ::-1])
