@@ -59,6 +59,7 @@ class Parameters:
 
 
 CELLS = 32  # the longer side of what is kept of a garment's looks, in cells
+LEAST_VISIBLE = 0.25  # a garment that comes or goes has a box while this share of it is inside the frame
 BORDER = 3  # pixels from the edge of the frame at which a garment may go on outside
 
 
@@ -68,7 +69,7 @@ class Garment:
     def __init__(self, number, frame, box):
         self.number = number
         self.boxes = {frame: box}  # where it was seen or found among others
-        self.clear = []  # the frames in which nothing covered it
+        self.sure = frame  # when it was last seen
         self.box, self.velocity = box, np.zeros(2)
         self.view = None  # what it looks like: View
         self.missed = 0.0  # seconds since it was last seen
@@ -89,10 +90,6 @@ class Garment:
                 speed = (box - self.box)[edges].mean() / steps
                 self.velocity[axis] += weight * (speed - self.velocity[axis])
         self.boxes[frame] = self.box = box
-        self.missed = 0.0
-
-    def grow(self, frame, box):
-        self.boxes[frame] = self.box = np.concatenate([np.minimum(self.box, box)[:2], np.maximum(self.box, box)[2:]])
 
 
 class View:
@@ -108,6 +105,27 @@ class View:
         self.colours = look_at(image, corner, self.cell, shape)
         self.solid = look_at(mask, corner, self.cell, shape) > 0.5
 
+    def paint(self, canvas, box, value, cells=None):
+        """Set the pixels of an image that the garment, or some cells of it, cover when it is at `box`."""
+        part, cells = self.cover(box, canvas.shape, self.solid if cells is None else cells)
+        canvas[part][cells] = value
+
+    def draw(self, canvas, box, cells):
+        """Draw some cells of the garment at `box` into an image."""
+        part, cells = self.cover(box, canvas.shape, cells)
+        _, colours = self.cover(box, canvas.shape, self.colours)
+        canvas[part][cells] = colours[cells]
+
+    def cover(self, box, shape, grid):
+        """Return the slices of a frame that the garment at `box` covers, and a grid of its cells in pixels there."""
+        left, top = map(int, np.rint(box[:2]))
+        width, height = map(int, np.maximum(1, np.rint(self.size)))
+        grid = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+        x, y = max(0, left), max(0, top)
+        right, bottom = min(shape[1], left + width), min(shape[0], top + height)
+        grid = grid[y - top : max(y, bottom) - top, x - left : max(x, right) - left]
+        return np.s_[y : max(y, bottom), x : max(x, right)], grid if grid.ndim == 3 else grid > 0.5
+
 
 def look_at(image, corner, cell, shape):
     """Return an image at a grid of `shape` (columns, rows) cells from `corner`; outside of the image it is -1."""
@@ -119,6 +137,18 @@ def look_at(image, corner, cell, shape):
 def at_border(box, shape):
     """Return for each edge of a box whether it is at the edge of a frame of `shape`."""
     return np.array([box[0] < BORDER, box[1] < BORDER, box[2] > shape[1] - BORDER, box[3] > shape[0] - BORDER])
+
+
+def complete(box, size, shape):
+    """Return a box that the edge of the frame cuts off with its part outside, for a garment of a known size."""
+    box, cut = box.copy(), at_border(box, shape)
+    for axis in (0, 1):
+        missing = max(0.0, size[axis] - (box[axis + 2] - box[axis]))
+        if cut[axis] and not cut[axis + 2]:
+            box[axis] -= missing
+        elif cut[axis + 2] and not cut[axis]:
+            box[axis + 2] += missing
+    return box
 
 
 def area(box):
@@ -187,14 +217,14 @@ class Tracker:
 
     def step(self, frame, steps, seconds, image, difference):
         """Follow the garments into the next frame, `steps` frames and `seconds` later."""
-        self.frame, self.steps, self.image = frame, steps, image
+        self.frame, self.steps, self.seconds, self.image = frame, steps, seconds, image
         labels, boxes = self.blobs(difference)
         for garments, blobs in self.groups(labels, boxes):
-            mask = np.isin(labels, list(blobs))
+            mask = np.isin(labels, list(blobs)).astype(np.float32)
             if not garments:
-                self.start(enclose([boxes[blob] for blob in blobs]), mask.sum())
+                self.start(enclose([boxes[blob] for blob in blobs]), mask)
             elif not blobs:
-                self.miss(garments[0], seconds)
+                self.miss(garments[0])
             else:
                 self.follow(garments, mask, labels, {blob: boxes[blob] for blob in blobs})
         self.drop()
@@ -224,13 +254,16 @@ class Tracker:
         room = max(1.0, area(clip(box, self.shape)))
         return {label for label, its in boxes.items() if counts[label] > 0.2 * min(room, area(its))}
 
-    def start(self, box, size):
-        if size >= self.least_area:
-            self.garments.append(Garment(len(self.garments) + len(self.ended) + 1, self.frame, box))
+    def start(self, box, mask):
+        """Follow a new garment, if it is large enough."""
+        if mask.sum() >= self.least_area:
+            garment = Garment(len(self.garments) + len(self.ended) + 1, self.frame, box)
+            garment.view = View(self.image, mask, box, whole=False)
+            self.garments.append(garment)
 
-    def miss(self, garment, seconds):
+    def miss(self, garment):
         garment.box = garment.predicted(self.steps)
-        garment.missed += seconds
+        garment.missed += self.seconds
 
     def follow(self, garments, mask, labels, boxes):
         """Place garments in the blobs where they are expected."""
@@ -238,103 +271,114 @@ class Tracker:
         if len(garments) == 1 and not self.outgrown(garments[0], whole, mask):
             self.see(garments[0], whole, mask)
             return
-        places = self.find(mask, garments)
-        pairs = best_pairs([[iou(clip(place, self.shape), box) for box in boxes.values()] for place in places], 0.5)
+        found = self.find(mask, garments)
+        pairs = [[iou(clip(place, self.shape), box) for box in boxes.values()] for place, *_ in found]
+        pairs = best_pairs(pairs, 0.5)
         if len(garments) > 1 and len(pairs) == len(garments) == len(boxes):
             for row, column in pairs:
                 label = list(boxes)[column]
-                self.see(garments[row], boxes[label], labels == label)
+                self.see(garments[row], boxes[label], (labels == label).astype(np.float32))
             return
-        for garment, place in zip(garments, places):
+        for garment, (place, likeness, visible, _) in zip(garments, found):
             garment.move(self.frame, place, self.steps, self.shape, weight=0.3)
-        self.explain_rest(mask, garments)
+            if likeness > 0.4 and visible > 0.1:
+                garment.sure, garment.missed = self.frame, 0.0
+            elif visible > 0.3:
+                garment.missed += self.seconds
+        self.explain_rest(mask, garments, [agreeing for *_, agreeing in found])
 
     def outgrown(self, garment, box, mask):
         """Return whether a blob is too large for the garment alone, though that is still to be seen in it."""
-        if garment.view is None or not garment.view.whole:
+        if not garment.view.whole:
             return False
-        width, height = box[2:] - box[:2]
-        if width < 1.15 * garment.view.size[0] + 4 and height < 1.15 * garment.view.size[1] + 4:
+        expected = clip(garment.predicted(self.steps), self.shape)
+        if np.all(box[2:] - box[:2] < 1.1 * (expected[2:] - expected[:2]).clip(0) + 5):
             return False
-        _, likeness = self.search(garment, mask, np.ones(self.shape, np.float32))
-        return likeness > 0.7
+        _, likeness, visible, _ = self.search(garment, mask, np.ones(self.shape, np.float32))
+        return likeness > 0.45 and visible > 0.3
 
     def see(self, garment, box, mask):
         """Take a blob that is one garment alone."""
+        if garment.view.whole:
+            box = complete(box, garment.view.size, self.shape)
         garment.move(self.frame, box, self.steps, self.shape)
-        garment.clear.append(self.frame)
+        garment.sure, garment.missed = self.frame, 0.0
         whole = not at_border(box, self.shape).any()
-        if whole or garment.view is None or (not garment.view.whole and area(box) >= np.prod(garment.view.size)):
-            part = pixels(box, self.shape)
-            alone = np.zeros(self.shape, np.float32)
-            alone[part] = mask[part]
-            garment.view = View(self.image, alone, box, whole)
+        if whole or (not garment.view.whole and area(box) >= np.prod(garment.view.size)):
+            garment.view = View(self.image, mask, box, whole)
 
     def find(self, mask, garments):
-        """Return the place of each garment in a blob that holds several."""
+        """Return what `search` finds of each garment in a blob that holds several; the foremost hide the others."""
         free = np.ones(self.shape, np.float32)  # 0 where a garment before the others was found
-        places, left = {}, list(garments)
+        found, left = {}, list(garments)
         while left:
-            found = [self.search(garment, mask, free) for garment in left]
-            index = int(np.argmax([likeness for _, likeness in found]))
-            garment, (place, _) = left.pop(index), found[index]
-            places[id(garment)] = place
-            if garment.view is not None:
-                cover = clip(place, self.shape)
-                free[pixels(cover, self.shape)] = 0
-        return [places[id(garment)] for garment in garments]
+            results = [self.search(garment, mask, free) for garment in left]
+            index = int(np.argmax([likeness * min(1, 4 * visible) for _, likeness, visible, _ in results]))
+            garment = left.pop(index)
+            found[id(garment)] = results[index]
+            garment.view.paint(free, results[index][0], 0)
+        return [found[id(garment)] for garment in garments]
 
     def search(self, garment, mask, free):
-        """Return where in the mask a garment looks most like itself, and the share of its visible cells that do."""
-        guess = garment.predicted(self.steps)
-        view = garment.view
-        if view is None:
-            return guess, 0.0
+        """Return where in the mask a garment looks most like itself: (place, likeness, visible share, like cells)."""
+        guess, view = garment.predicted(self.steps), garment.view
         rows, columns = view.solid.shape
         middle = (guess[:2] + guess[2:] - view.size) / 2
         reach = int(np.ceil((8 + 1.2 * self.steps * np.abs(garment.velocity).max()) / view.cell))
         corner, shape = middle - reach * view.cell, np.array([columns, rows]) + 2 * reach
-        colours = look_at(self.image, corner, view.cell, shape)
-        state = look_at(mask.astype(np.float32), corner, view.cell, shape)
-        hidden = look_at(free, corner, view.cell, shape) < 0.5
-        window = np.lib.stride_tricks.sliding_window_view
-        patches = window(colours, (rows, columns), (0, 1)).transpose(0, 1, 3, 4, 2)
-        inside, covered = (
-            window(state, (rows, columns)),
-            window(hidden, (rows, columns)) & (window(state, (rows, columns)) >= 0),
-        )
-        different = np.abs(patches - view.colours).max(-1) > self.parameters.similarity
-        solid = view.solid[None, None]
-        on_wall = solid & (inside < 0.5) & (inside >= 0)
-        seen = solid & (inside >= 0.5) & ~covered
-        like = (seen & ~different).sum((2, 3))
+        state = look_at(mask, corner, view.cell, shape)  # 1 in the blob, 0 beside it, -1 outside of the frame
+        in_front = look_at(free, corner, view.cell, shape) < 0.5
+
+        def windows(grid):
+            return np.lib.stride_tricks.sliding_window_view(grid, (rows, columns), (0, 1))
+
+        patches = windows(look_at(self.image, corner, view.cell, shape)).transpose(0, 1, 3, 4, 2)
+        same = np.abs(patches - view.colours).max(-1) < self.parameters.similarity
+        seen = windows((state >= 0.5) & ~in_front) & view.solid
+        beside = windows((state < 0.5) & (state >= 0)) & view.solid
+        like, count = (seen & same).sum((2, 3)), view.solid.sum() + 1
         offsets = np.arange(-reach, reach + 1)
         distance = np.hypot(*np.meshgrid(offsets, offsets)) / max(reach, 1)
-        count = view.solid.sum()
-        score = (like - 1.0 * on_wall.sum((2, 3))) / count - 0.05 * distance
-        row, column = np.unravel_index(score.argmax(), score.shape)
-        start = corner + np.array([column, row]) * view.cell
-        visible = seen[row, column].sum()
-        likeness = like[row, column] / visible * min(1, 4 * visible / count) if visible else 0.0
-        return np.concatenate([start, start + view.size]), likeness
+        score = (like - beside.sum((2, 3))) / count - 0.05 * distance
+        best = np.unravel_index(score.argmax(), score.shape)
+        start, visible = corner + np.array(best[::-1]) * view.cell, seen[best].sum()
+        place = np.concatenate([start, start + view.size])
+        return place, like[best] / max(1, visible), visible / count, (seen & same)[best]
 
-    def explain_rest(self, mask, garments):
-        """Start a garment where a blob shows more than those found in it, or let one that is still coming in grow."""
-        rest = mask.astype(np.uint8)
-        for garment in garments:
-            rest[pixels(garment.box + np.array([-4, -4, 4, 4]), self.shape)] = 0
+    def explain_rest(self, mask, garments, agreeing):
+        """Start a garment where a blob shows more than those found in it, or let one that is still coming in grow.
+
+        `agreeing` are the cells of each garment that look like it.
+        """
+        rest, outside = mask.astype(np.uint8), mask.astype(np.uint8)
+        for garment, cells in zip(garments, agreeing):
+            garment.view.paint(rest, garment.box, 0, cells)
+            outside[pixels(garment.box, self.shape)] = 0
         rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
-        count, _, stats, _ = cv2.connectedComponentsWithStats(rest)
-        for x, y, width, height, size in stats[1:count]:
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(rest)
+        grown = set()
+        for label in range(1, count):
+            x, y, width, height, size = stats[label]
             if size < self.least_area:
                 continue
-            box = np.array([x, y, x + width, y + height], float)
-            near = [garment for garment in garments if at_border(garment.box, self.shape).any()]
-            near = [garment for garment in near if area(intersect(garment.box + np.array([-6, -6, 6, 6]), box))]
+            box, alone = np.array([x, y, x + width, y + height], float), (labels == label).astype(np.float32)
+            near = [pair for pair in zip(garments, agreeing) if not pair[0].view.whole]
+            near = [pair for pair in near if area(intersect(pair[0].box + np.array([-6, -6, 6, 6]), box))]
             if near:
-                near[0].grow(self.frame, box)
-            else:
-                self.start(box, size)
+                if near[0][0] not in grown:
+                    self.grow(*near[0], box, alone)
+                grown.add(near[0][0])
+            elif (alone * outside).sum() > size / 2:
+                self.start(box, alone)
+
+    def grow(self, garment, cells, box, mask):
+        """Add to a garment that has not been seen whole what appears beside it; `cells` of it are in sight."""
+        picture, view = self.image.copy(), garment.view
+        view.paint(mask, garment.box, 1)
+        view.draw(picture, garment.box, view.solid & ~cells)
+        garment.box = enclose([garment.box, box])
+        garment.boxes[self.frame] = garment.box
+        garment.view = View(picture, mask, garment.box, whole=False)
 
     def drop(self):
         """End garments that left the frame or were not seen for long."""
@@ -392,7 +436,7 @@ def frame_seconds(times):
 
 def describe(garment, motions, scale, shape, times):
     """Return a garment as JSON has it, with a box for each frame from the first to the last in which it was seen."""
-    frames = sorted(garment.boxes)
+    frames = sorted(frame for frame in garment.boxes if frame <= garment.sure)
     places = []
     for frame in frames:
         box = garment.boxes[frame].reshape(2, 2)
@@ -406,9 +450,17 @@ def describe(garment, motions, scale, shape, times):
         left, top, right, bottom = clip(place, shape)
         if right - left >= 1 and bottom - top >= 1:
             boxes.append([int(frame), *(round(float(value), 1) for value in (left, top, right - left, bottom - top))])
+    boxes = trim(boxes)
     if not boxes:
         return None
     return {"first": round(times[boxes[0][0]], 3), "last": round(times[boxes[-1][0]], 3), "boxes": boxes}
+
+
+def trim(boxes):
+    """Return the boxes [frame, x, y, width, height] of a garment while a quarter of it or more is inside the frame."""
+    areas = [width * height for *_, width, height in boxes]
+    seen = [index for index, its in enumerate(areas) if its >= LEAST_VISIBLE * max(areas)]
+    return boxes[seen[0] : seen[-1] + 1] if seen else []
 
 
 def crops(path, tracks, each=5):
