@@ -7,7 +7,10 @@ from video import read_frames
 
 SIDE = 480  # the longer side of the frames that are looked at, in pixels
 SAMPLES = 48
+CELL = 30  # pixels
+BLIND = np.array([3, 3, -3, -3])  # pixels beside the edges of what a camera that moves sees
 MIN_FEATURES, MIN_INLIERS = 16, 0.3
+DIFFERENT, LEAST_SHARE = 22, 0.06  # grey levels; share of the frames that show what lay under a garment
 STILL = 0.7  # pixels; a camera that moves less stands on something
 
 
@@ -36,17 +39,14 @@ class Camera:
     """How a camera in a hand has moved since its first frame."""
 
     def __init__(self, image):
-        self.first = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        points = cv2.goodFeaturesToTrack(self.first, 200, 0.02, 12)
-        self.points = np.empty((0, 1, 2), np.float32) if points is None else points
+        self.first = even_light(image)
+        self.points = corners(self.first)
         self.map = np.eye(2, 3, dtype=np.float32)
 
     def look(self, image):
         """Return the affine map (2, 3) from the first frame to this one; None when too little of it is seen again."""
-        if len(self.points) < MIN_FEATURES:
-            return None
         guess = cv2.transform(self.points, self.map).astype(np.float32)
-        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        gray = even_light(image)
         found, status, _ = cv2.calcOpticalFlowPyrLK(
             self.first, gray, self.points, guess, winSize=(21, 21), maxLevel=4, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
         )
@@ -67,10 +67,35 @@ class Camera:
         return cv2.warpAffine(image, motion, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
+def even_light(image):
+    """Return an image in grey, as bright everywhere as anywhere."""
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    return (100 * (gray + 4) / (cv2.blur(gray, (41, 41)) + 4)).clip(0, 255).astype(np.uint8)
+
+
+def corners(gray):
+    """Return the best point to find again in each cell of a grid, so that a garment with a pattern gets no more."""
+    strength = cv2.cornerMinEigenVal(cv2.GaussianBlur(gray, (5, 5), 0), 5)
+    strength[:8] = strength[-8:] = strength[:, :8] = strength[:, -8:] = 0
+    points = []
+    for top in range(0, gray.shape[0] - CELL + 1, CELL):
+        for left in range(0, gray.shape[1] - CELL + 1, CELL):
+            row, column = np.unravel_index(strength[top : top + CELL, left : left + CELL].argmax(), (CELL, CELL))
+            points.append((left + column, top + row))
+    return np.array(points, np.float32).reshape(-1, 1, 2)
+
+
 def shift(motion, shape):
     """Return how far an affine map moves the middle of a frame, in pixels."""
     middle = np.array([shape[1] / 2, shape[0] / 2, 1])
     return float(np.hypot(*(motion @ middle - middle[:2])))
+
+
+def seen(motion, shape):
+    """Return the edges of what a frame shows of the first one: left, top, right, bottom."""
+    corners = np.array([[[0, 0], [shape[1], shape[0]]]], float)
+    left, top, right, bottom = cv2.transform(corners, cv2.invertAffineTransform(motion.astype(float))).ravel()
+    return np.array([max(0, left), max(0, top), min(shape[1], right), min(shape[0], bottom)])
 
 
 class Background:
@@ -80,20 +105,23 @@ class Background:
         samples, self.times = sample_frames(path)
         self.warnings = []
         self.camera = self.find_camera(samples)
+        self.edges = np.array([0, 0, *samples[0].shape[1::-1]], float)  # of what half of the frames show
         if self.camera:
-            samples = [
-                Camera.undo(image, motion) for image in samples if (motion := self.camera.look(image)) is not None
-            ]
+            motions = [self.camera.look(image) for image in samples]
+            samples = [Camera.undo(*pair) for pair in zip(samples, motions) if pair[1] is not None]
+            self.edges = np.median([seen(motion, samples[0].shape) for motion in motions if motion is not None], axis=0)
         self.image = median(samples)
         bright = [image * self.gain(image.astype(np.float32)) for image in samples]
-        self.image = median([image.clip(0, 255).astype(np.uint8) for image in bright])
+        samples = [image.clip(0, 255).astype(np.uint8) for image in bright]
+        self.image = median(samples)
+        self.take_up(samples)
 
     def find_camera(self, samples):
         """Return a Camera if it moves, else None."""
         camera = Camera(samples[0])
         motions = [camera.look(image) for image in samples]
         found = [shift(motion, samples[0].shape) for motion in motions if motion is not None]
-        if len(camera.points) < MIN_FEATURES or max(found) < STILL:
+        if np.mean([its > STILL for its in found] or [0]) < 0.1:
             return None
         if len(found) < len(samples) / 2:
             self.warnings.append("The camera moves too much to tell garments from what is behind them; hold it still.")
@@ -104,22 +132,69 @@ class Background:
         """Return the factor for each colour that gives a frame the light of the background."""
         step = np.s_[::4, ::4]
         ratio = (self.image[step] + 8) / (image[step] + 8)
-        return np.median(ratio.reshape(-1, 3), axis=0)
+        return np.median(ratio.reshape(-1, 3), axis=0).clip(0.4, 2.5)
+
+    def take_up(self, samples):
+        """Take garments out of the background that lay still for more than half of the video, but not for all of it.
+
+        Where such a garment is gone, frames differ from the background, but its outline is in the background alone.
+        """
+        stays = []  # (region, the samples in which just this region differs)
+        for image in samples:
+            difference = np.abs(cv2.GaussianBlur(image - self.image, (5, 5), 0)).max(2)
+            for region in regions(difference > DIFFERENT):
+                same = next((those for those in stays if similar(those[0], region)), None)
+                if same:
+                    same[1].append(image)
+                else:
+                    stays.append((region, [image]))
+        for region, without in stays:
+            bare = median(without)
+            is_long = len(without) >= LEAST_SHARE * len(samples)
+            if is_long and outline(self.image, region) > 1.3 * outline(bare, region):
+                region = cv2.dilate(region.astype(np.uint8), np.ones((7, 7))) > 0
+                self.image[region] = bare[region]
 
     def compare(self, image):
-        """Return a small frame in the background's light, how much each pixel differs, and the camera's motion."""
-        motion, seen = None, None
+        """Return a frame small and in the background's light, how much each pixel differs, and how the camera moved.
+
+        That is (image, difference, edges of what the camera sees, motion or None).
+        """
+        height, width = self.image.shape[:2]
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        edges, motion = np.array([0, 0, width, height], float), None
         if self.camera:
             motion = self.camera.look(image)
             motion = self.camera.map if motion is None else motion
-            seen = Camera.undo(np.full(image.shape[:2], 255, np.uint8), motion)
+            its = seen(motion, image.shape)
+            edges = np.concatenate([np.maximum(self.edges, its)[:2], np.minimum(self.edges, its)[2:]])
             image = Camera.undo(image, motion)
         image = image.astype(np.float32)
         image *= self.gain(image).astype(np.float32)
         difference = np.abs(cv2.GaussianBlur(image - self.image, (5, 5), 0)).max(2)
-        if seen is not None:
-            difference[cv2.erode(seen, np.ones((7, 7))) < 255] = 0
-        return image, difference, motion
+        left, top, right, bottom = (edges + BLIND * (edges != (0, 0, width, height))).astype(int)
+        difference[:top] = difference[bottom:] = difference[:, :left] = difference[:, right:] = 0
+        return image, difference, np.array([left, top, right, bottom], float), motion
+
+
+def regions(mask):
+    """Return the larger connected regions of a mask, each as a mask."""
+    mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    return [labels == label for label in range(1, count) if stats[label, 4] >= 0.004 * mask.size]
+
+
+def similar(one, other):
+    """Return whether two masks are the same but for a quarter."""
+    return (one & other).sum() > 0.75 * (one | other).sum()
+
+
+def outline(image, region):
+    """Return how strong the edges of an image are along the outline of a region."""
+    gray = cv2.cvtColor(image.clip(0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
+    edges = np.hypot(*(cv2.Sobel(gray, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))))
+    ring = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8))
+    return float(edges[ring > 0].mean())
 
 
 def median(images):

@@ -7,24 +7,25 @@ import numpy as np
 from keras_image_helper import create_preprocessor
 from PIL import Image
 
-from interpreter import load_model
+import interpreter
 
 CLASSES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
 TEMPERATURE = 0.63  # makes probabilities of the logits that are right as often as they say
 NOT_SURE = 0.71  # a lower confidence means that the model is not sure
+
+MODEL = Path(interpreter.__file__).with_name("clothing_model.tflite")  # the classifier's own
 
 preprocessor = create_preprocessor("xception", target_size=(299, 299))
 
 
 def open_model(path):
     """Return a model from a .tflite file; raise ValueError when it cannot be loaded here."""
-    return load_model(str(path))
+    return interpreter.load_model(str(path))
 
 
 @lru_cache(maxsize=1)
 def own_model():
-    """Return the classifier's model, which lies beside its interpreter.py."""
-    return open_model(Path(load_model.__code__.co_filename).with_name("clothing_model.tflite"))
+    return open_model(MODEL)
 
 
 def recognise(crops, model=None):

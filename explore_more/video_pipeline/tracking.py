@@ -81,9 +81,9 @@ class Garment:
     def predicted(self, steps):
         return self.box + steps * np.tile(self.velocity, 2)
 
-    def move(self, frame, box, steps, shape, weight=0.5):
+    def move(self, frame, box, steps, edges, weight=0.5):
         """Put the garment at `box`; learn its speed from the edges that are inside the frame."""
-        inside = ~at_border(box, shape) & ~at_border(self.box, shape)
+        inside = ~at_border(box, edges) & ~at_border(self.box, edges)
         for axis in (0, 1):
             edges = [edge for edge in (axis, axis + 2) if inside[edge]]
             if edges:
@@ -134,14 +134,14 @@ def look_at(image, corner, cell, shape):
     return cv2.warpAffine(image, zoom, tuple(map(int, shape)), flags=flags, borderValue=(-1, -1, -1))
 
 
-def at_border(box, shape):
-    """Return for each edge of a box whether it is at the edge of a frame of `shape`."""
-    return np.array([box[0] < BORDER, box[1] < BORDER, box[2] > shape[1] - BORDER, box[3] > shape[0] - BORDER])
+def at_border(box, edges):
+    """Return for each side of a box whether it is at the edge of what the camera sees: left, top, right, bottom."""
+    return (box - edges) * (1, 1, -1, -1) < BORDER
 
 
-def complete(box, size, shape):
+def complete(box, size, edges):
     """Return a box that the edge of the frame cuts off with its part outside, for a garment of a known size."""
-    box, cut = box.copy(), at_border(box, shape)
+    box, cut = box.copy(), at_border(box, edges)
     for axis in (0, 1):
         missing = max(0.0, size[axis] - (box[axis + 2] - box[axis]))
         if cut[axis] and not cut[axis + 2]:
@@ -169,13 +169,13 @@ def enclose(boxes):
     return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
 
 
-def clip(box, shape):
-    return intersect(box, np.array([0, 0, shape[1], shape[0]], float))
+def whole_frame(shape):
+    return np.array([0, 0, shape[1], shape[0]], float)
 
 
 def pixels(box, shape):
     """Return the slices of a box inside a frame."""
-    left, top, right, bottom = np.rint(clip(box, shape)).astype(int)
+    left, top, right, bottom = np.rint(intersect(box, whole_frame(shape))).astype(int)
     return np.s_[top : max(top, bottom), left : max(left, right)]
 
 
@@ -215,9 +215,9 @@ class Tracker:
             boxes[label] = np.array([x, y, x + width, y + height], float)
         return labels, boxes
 
-    def step(self, frame, steps, seconds, image, difference):
-        """Follow the garments into the next frame, `steps` frames and `seconds` later."""
-        self.frame, self.steps, self.seconds, self.image = frame, steps, seconds, image
+    def step(self, frame, steps, seconds, image, difference, edges):
+        """Follow the garments into the next frame, `steps` frames and `seconds` later; `edges` are the camera's."""
+        self.frame, self.steps, self.seconds, self.image, self.edges = frame, steps, seconds, image, edges
         labels, boxes = self.blobs(difference)
         for garments, blobs in self.groups(labels, boxes):
             mask = np.isin(labels, list(blobs)).astype(np.float32)
@@ -251,7 +251,7 @@ class Tracker:
     def touched(self, labels, box, boxes):
         """Return the labels of which a good part lies in a box, or which fill a good part of it."""
         counts = np.bincount(labels[pixels(box, self.shape)].ravel(), minlength=len(boxes) + 1)
-        room = max(1.0, area(clip(box, self.shape)))
+        room = max(1.0, area(intersect(box, self.edges)))
         return {label for label, its in boxes.items() if counts[label] > 0.2 * min(room, area(its))}
 
     def start(self, box, mask):
@@ -272,7 +272,7 @@ class Tracker:
             self.see(garments[0], whole, mask)
             return
         found = self.find(mask, garments)
-        pairs = [[iou(clip(place, self.shape), box) for box in boxes.values()] for place, *_ in found]
+        pairs = [[iou(intersect(place, self.edges), box) for box in boxes.values()] for place, *_ in found]
         pairs = best_pairs(pairs, 0.5)
         if len(garments) > 1 and len(pairs) == len(garments) == len(boxes):
             for row, column in pairs:
@@ -280,7 +280,7 @@ class Tracker:
                 self.see(garments[row], boxes[label], (labels == label).astype(np.float32))
             return
         for garment, (place, likeness, visible, _) in zip(garments, found):
-            garment.move(self.frame, place, self.steps, self.shape, weight=0.3)
+            garment.move(self.frame, place, self.steps, self.edges, weight=0.3)
             if likeness > 0.4 and visible > 0.1:
                 garment.sure, garment.missed = self.frame, 0.0
             elif visible > 0.3:
@@ -291,7 +291,7 @@ class Tracker:
         """Return whether a blob is too large for the garment alone, though that is still to be seen in it."""
         if not garment.view.whole:
             return False
-        expected = clip(garment.predicted(self.steps), self.shape)
+        expected = intersect(garment.predicted(self.steps), self.edges)
         if np.all(box[2:] - box[:2] < 1.1 * (expected[2:] - expected[:2]).clip(0) + 5):
             return False
         _, likeness, visible, _ = self.search(garment, mask, np.ones(self.shape, np.float32))
@@ -300,10 +300,10 @@ class Tracker:
     def see(self, garment, box, mask):
         """Take a blob that is one garment alone."""
         if garment.view.whole:
-            box = complete(box, garment.view.size, self.shape)
-        garment.move(self.frame, box, self.steps, self.shape)
+            box = complete(box, garment.view.size, self.edges)
+        garment.move(self.frame, box, self.steps, self.edges)
         garment.sure, garment.missed = self.frame, 0.0
-        whole = not at_border(box, self.shape).any()
+        whole = not at_border(box, self.edges).any()
         if whole or (not garment.view.whole and area(box) >= np.prod(garment.view.size)):
             garment.view = View(self.image, mask, box, whole)
 
@@ -383,7 +383,7 @@ class Tracker:
     def drop(self):
         """End garments that left the frame or were not seen for long."""
         for garment in list(self.garments):
-            gone = area(clip(garment.box, self.shape)) < 0.1 * area(garment.box)
+            gone = area(intersect(garment.box, self.edges)) < 0.1 * area(garment.box)
             if gone or garment.missed > self.parameters.patience:
                 self.garments.remove(garment)
                 self.ended.append(garment)
@@ -407,10 +407,8 @@ def track(path, parameters=None, progress=None):
         if image is None:
             continue
         shape = shape or image.shape[:2]
-        small, difference, motions[number] = background.compare(
-            cv2.resize(image, background.image.shape[1::-1], interpolation=cv2.INTER_AREA)
-        )
-        tracker.step(number, max(1, number - last), now - times[last], small, difference)
+        small, difference, edges, motions[number] = background.compare(image)
+        tracker.step(number, max(1, number - last), now - times[last], small, difference, edges)
         last = number
         if progress:
             progress(min(1.0, number / len(times)))
@@ -447,7 +445,7 @@ def describe(garment, motions, scale, shape, times):
     places = np.stack([np.interp(every, frames, edge) for edge in np.array(places).T], 1)
     boxes = []
     for frame, place in zip(every, places):
-        left, top, right, bottom = clip(place, shape)
+        left, top, right, bottom = intersect(place, whole_frame(shape))
         if right - left >= 1 and bottom - top >= 1:
             boxes.append([int(frame), *(round(float(value), 1) for value in (left, top, right - left, bottom - top))])
     boxes = trim(boxes)
