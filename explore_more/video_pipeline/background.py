@@ -152,8 +152,8 @@ class Background:
             bare = median(without)
             is_long = len(without) >= LEAST_SHARE * len(samples)
             if is_long and outline(self.image, region) > 1.3 * outline(bare, region):
-                region = cv2.dilate(region.astype(np.uint8), np.ones((7, 7))) > 0
-                self.image[region] = bare[region]
+                wider = cv2.dilate(region.astype(np.uint8), np.ones((7, 7))) > 0
+                self.image[wider] = bare[wider]
 
     def compare(self, image):
         """Return a frame small and in the background's light, how much each pixel differs, and how the camera moved.

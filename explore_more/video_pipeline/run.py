@@ -1,7 +1,8 @@
 """Take an inventory of a video on this machine: python run.py [VIDEO] [--out FOLDER]
 
 Without a video, one is generated from the photos that the repository has. What comes out: the inventory, here and as
-inventory.json, the video with boxes and names, annotated.webm, and a picture of when each garment was seen, timeline.png.
+inventory.json, the video with boxes and names, annotated.webm, and a picture of when each garment was seen,
+timeline.png.
 """
 
 import argparse

@@ -60,6 +60,7 @@ class Parameters:
 
 CELLS = 32  # the longer side of what is kept of a garment's looks, in cells
 LEAST_VISIBLE = 0.25  # a garment that comes or goes has a box while this share of it is inside the frame
+APART = 0.03  # share of the longer side; blobs this far from each other are no fragments of one garment
 BORDER = 3  # pixels from the edge of the frame at which a garment may go on outside
 
 
@@ -194,6 +195,7 @@ class Tracker:
 
     def __init__(self, parameters, shape):
         self.parameters, self.shape = parameters, shape
+        self.frame, self.now = 0, 0.0
         self.garments, self.ended = [], []
         self.least_area = parameters.least_area * shape[0] * shape[1]
         side = 2 * round(parameters.closing * max(shape)) + 1
@@ -215,9 +217,10 @@ class Tracker:
             boxes[label] = np.array([x, y, x + width, y + height], float)
         return labels, boxes
 
-    def step(self, frame, steps, seconds, image, difference, edges):
-        """Follow the garments into the next frame, `steps` frames and `seconds` later; `edges` are the camera's."""
-        self.frame, self.steps, self.seconds, self.image, self.edges = frame, steps, seconds, image, edges
+    def step(self, frame, now, image, difference, edges):
+        """Follow the garments into a frame, at `now` seconds; `edges` are those of what the camera sees in it."""
+        self.steps, self.seconds = max(1, frame - self.frame), now - self.now
+        self.frame, self.now, self.image, self.edges = frame, now, image, edges
         labels, boxes = self.blobs(difference)
         for garments, blobs in self.groups(labels, boxes):
             mask = np.isin(labels, list(blobs)).astype(np.float32)
@@ -267,6 +270,9 @@ class Tracker:
 
     def follow(self, garments, mask, labels, boxes):
         """Place garments in the blobs where they are expected."""
+        if len(garments) == 1 and not garments[0].view.whole:
+            boxes = self.separate(garments[0], labels, boxes)
+            mask = np.isin(labels, list(boxes)).astype(np.float32)
         whole = enclose(list(boxes.values()))
         if len(garments) == 1 and not self.outgrown(garments[0], whole, mask):
             self.see(garments[0], whole, mask)
@@ -286,6 +292,19 @@ class Tracker:
             elif visible > 0.3:
                 garment.missed += self.seconds
         self.explain_rest(mask, garments, [agreeing for *_, agreeing in found])
+
+    def separate(self, garment, labels, boxes):
+        """Return the blobs that are a garment that has not been seen whole; start others for those apart from it."""
+        main = max(boxes, key=lambda label: area(intersect(boxes[label], garment.predicted(self.steps))))
+        kept = {main: boxes[main]}
+        for label, box in boxes.items():
+            mask = (labels == label).astype(np.float32)
+            apart = intersect(box, boxes[main])
+            if (apart[2:] - apart[:2]).min() < -APART * max(self.shape) and mask.sum() >= 2 * self.least_area:
+                self.start(box, mask)
+            else:
+                kept[label] = box
+        return kept
 
     def outgrown(self, garment, box, mask):
         """Return whether a blob is too large for the garment alone, though that is still to be seen in it."""
@@ -402,20 +421,20 @@ def track(path, parameters=None, progress=None):
     fps = len(times) / seconds
     stride = max(1, int(fps / parameters.rate))
     tracker = Tracker(parameters, background.image.shape[:2])
-    motions, last, shape = {}, 0, None
+    motions, shape = {}, None
     for number, now, image in read_frames(path, lambda number: number % stride == 0):
         if image is None:
             continue
         shape = shape or image.shape[:2]
         small, difference, edges, motions[number] = background.compare(image)
-        tracker.step(number, max(1, number - last), now - times[last], small, difference, edges)
-        last = number
+        tracker.step(number, now, small, difference, edges)
         if progress:
             progress(min(1.0, number / len(times)))
     scale = np.array([shape[1], shape[0]]) / background.image.shape[1::-1]
     garments = tracker.ended + tracker.garments
     tracks = [describe(garment, motions, scale, shape, times) for garment in garments]
     tracks = [track for track in tracks if track and track["last"] - track["first"] >= parameters.least_seconds]
+    tracks = [track for track in tracks if not is_part(track, tracks)]
     tracks.sort(key=lambda track: (track["first"], track["boxes"][0]))
     video = {
         "width": shape[1],
@@ -452,6 +471,25 @@ def describe(garment, motions, scale, shape, times):
     if not boxes:
         return None
     return {"first": round(times[boxes[0][0]], 3), "last": round(times[boxes[-1][0]], 3), "boxes": boxes}
+
+
+def is_part(track, tracks):
+    """Return whether a track lies inside a larger one most of the time, as the pocket of a garment would."""
+    boxes = np.array(track["boxes"], float)
+    for other in tracks:
+        its = np.array(other["boxes"], float)
+        _, mine, theirs = np.intersect1d(boxes[:, 0], its[:, 0], return_indices=True)
+        one, two = boxes[mine, 1:], its[theirs, 1:]
+        larger = one[:, 2:].prod(1) < 0.7 * two[:, 2:].prod(1)
+        if (larger & (shared(one, two) > 0.85)).sum() > 0.7 * len(boxes):
+            return True
+    return False
+
+
+def shared(one, other):
+    """Return the share of each box (n, 4), as x, y, width, height, that the other box covers."""
+    sides = np.minimum(one[:, :2] + one[:, 2:], other[:, :2] + other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    return sides.clip(0).prod(1) / one[:, 2:].prod(1)
 
 
 def trim(boxes):
@@ -499,10 +537,7 @@ def covered(boxes, others):
     for other in others:
         its = np.array(other["boxes"], float)
         _, mine, theirs = np.intersect1d(boxes[:, 0], its[:, 0], return_indices=True)
-        one, two = boxes[mine, 1:], its[theirs, 1:]
-        sides = np.minimum(one[:, :2] + one[:, 2:], two[:, :2] + two[:, 2:]) - np.maximum(one[:, :2], two[:, :2])
-        share = sides.clip(0).prod(1) / one[:, 2:].prod(1)
-        shares[mine] = np.maximum(shares[mine], share)
+        shares[mine] = np.maximum(shares[mine], shared(boxes[mine, 1:], its[theirs, 1:]))
     return shares
 
 

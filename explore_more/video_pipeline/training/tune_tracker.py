@@ -32,7 +32,7 @@ def load(data):
 def check(truth):
     """Return a truth in which every box lies in a frame of the video."""
     frames = truth["video"]["frames"]
-    for frame, *box in (box for track in truth["tracks"] for box in track["boxes"]):
+    for frame, *box in (box for each in truth["tracks"] for box in each["boxes"]):
         if not 0 <= frame < frames or len(box) != 4 or min(box[2:]) < 0:
             raise ValueError("a box lies outside of the video")
     return truth
