@@ -1,6 +1,8 @@
 """Draw what was found: boxes and names on the video, and a timeline of the garments."""
 
+import os
 from collections import defaultdict
+from contextlib import contextmanager
 
 import cv2
 from PIL import Image, ImageDraw, ImageFont
@@ -33,7 +35,8 @@ def annotate(path, tracks, names, out):
         if writer is None:
             scale = min(1.0, LONGER_SIDE / max(image.shape[:2]))
             size = tuple(2 * round(side * scale / 2) for side in image.shape[1::-1])
-            writer = cv2.VideoWriter(str(out), cv2.VideoWriter_fourcc(*"VP80"), FPS, size)
+            with quiet():
+                writer = cv2.VideoWriter(str(out), cv2.VideoWriter_fourcc(*"VP80"), FPS, size)
             if not writer.isOpened():
                 raise ValueError(f"{out}: cannot be written; the name must end in .webm")
         if (seconds - start) * FPS < written - 0.01:
@@ -45,6 +48,19 @@ def annotate(path, tracks, names, out):
             writer.write(small)
             written += 1
     writer.release()
+
+
+@contextmanager
+def quiet():
+    """Keep FFmpeg from printing that WebM knows its codecs by other tags than OpenCV's."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def draw_box(image, box, name, bgr):

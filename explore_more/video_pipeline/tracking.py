@@ -60,6 +60,7 @@ class Parameters:
 
 CELLS = 32  # the longer side of what is kept of a garment's looks, in cells
 LEAST_VISIBLE = 0.25  # a garment that comes or goes has a box while this share of it is inside the frame
+JUMP, DEEP = 0.06, 0.35  # of a garment's length along the edge of the frame
 APART = 0.03  # share of the longer side; blobs this far from each other are no fragments of one garment
 BORDER = 3  # pixels from the edge of the frame at which a garment may go on outside
 
@@ -257,9 +258,9 @@ class Tracker:
         room = max(1.0, area(intersect(box, self.edges)))
         return {label for label, its in boxes.items() if counts[label] > 0.2 * min(room, area(its))}
 
-    def start(self, box, mask):
+    def start(self, box, mask, least=1.0):
         """Follow a new garment, if it is large enough."""
-        if mask.sum() >= self.least_area:
+        if mask.sum() >= least * self.least_area:
             garment = Garment(len(self.garments) + len(self.ended) + 1, self.frame, box)
             garment.view = View(self.image, mask, box, whole=False)
             self.garments.append(garment)
@@ -274,6 +275,9 @@ class Tracker:
             boxes = self.separate(garments[0], labels, boxes)
             mask = np.isin(labels, list(boxes)).astype(np.float32)
         whole = enclose(list(boxes.values()))
+        if len(garments) == 1 and self.jumped(garments[0], whole):
+            self.part(garments[0], mask)
+            return
         if len(garments) == 1 and not self.outgrown(garments[0], whole, mask):
             self.see(garments[0], whole, mask)
             return
@@ -305,6 +309,28 @@ class Tracker:
             else:
                 kept[label] = box
         return kept
+
+    def jumped(self, garment, box):
+        """Return whether a garment that is coming in grows along the edge of the frame at once, as if by another."""
+        cut = at_border(garment.box, self.edges)
+        if garment.view.whole or not cut.any():
+            return False
+        along = 1 if cut[0] or cut[2] else 0
+        length, depth = garment.size[along], garment.size[1 - along]
+        growth = (garment.box - box)[along], (box - garment.box)[along + 2]
+        return max(growth) > JUMP * length + 3 and depth > DEEP * length
+
+    def part(self, garment, mask):
+        """Start a garment beside one that is still coming in."""
+        ((place, likeness, _, cells),) = self.find(mask, [garment])
+        garment.move(self.frame, place, self.steps, self.edges)
+        garment.sure = self.frame
+        rest = mask.astype(np.uint8)
+        garment.view.paint(rest, place, 0)
+        rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        x, y, width, height = cv2.boundingRect(rest)
+        if rest.any():
+            self.start(np.array([x, y, x + width, y + height], float), rest.astype(np.float32), least=0.3)
 
     def outgrown(self, garment, box, mask):
         """Return whether a blob is too large for the garment alone, though that is still to be seen in it."""
@@ -383,6 +409,7 @@ class Tracker:
             box, alone = np.array([x, y, x + width, y + height], float), (labels == label).astype(np.float32)
             near = [pair for pair in zip(garments, agreeing) if not pair[0].view.whole]
             near = [pair for pair in near if area(intersect(pair[0].box + np.array([-6, -6, 6, 6]), box))]
+            near.sort(key=lambda pair: not (at_border(pair[0].box, self.edges) & at_border(box, self.edges)).any())
             if near:
                 if near[0][0] not in grown:
                     self.grow(*near[0], box, alone)
@@ -434,7 +461,7 @@ def track(path, parameters=None, progress=None):
     garments = tracker.ended + tracker.garments
     tracks = [describe(garment, motions, scale, shape, times) for garment in garments]
     tracks = [track for track in tracks if track and track["last"] - track["first"] >= parameters.least_seconds]
-    tracks = [track for track in tracks if not is_part(track, tracks)]
+    tracks = join_parts([track for track in tracks if not is_part(track, tracks)], shape)
     tracks.sort(key=lambda track: (track["first"], track["boxes"][0]))
     video = {
         "width": shape[1],
@@ -484,6 +511,50 @@ def is_part(track, tracks):
         if (larger & (shared(one, two) > 0.85)).sum() > 0.7 * len(boxes):
             return True
     return False
+
+
+def join_parts(tracks, shape):
+    """Return tracks, those joined that touch and never move against each other: they are parts of one garment."""
+    joined = []
+    for track in tracks:
+        for index, other in enumerate(joined):
+            if move_together(track, other, shape):
+                joined[index] = join(track, other)
+                break
+        else:
+            joined.append(track)
+    return joined
+
+
+def move_together(track, other, shape):
+    """Return whether two tracks touch, and are at the same distance from each other for as long as both are there."""
+    boxes, its = np.array(track["boxes"], float), np.array(other["boxes"], float)
+    _, mine, theirs = np.intersect1d(boxes[:, 0], its[:, 0], return_indices=True)
+    one, two = boxes[mine, 1:], its[theirs, 1:]
+    inside = [
+        (each[:, :2] > 4).all(1) & (each[:, :2] + each[:, 2:] < np.array(shape[::-1]) - 4).all(1) for each in (one, two)
+    ]
+    one, two = one[inside[0] & inside[1]], two[inside[0] & inside[1]]
+    if len(one) < 10 or len(mine) < 0.7 * min(len(boxes), len(its)):
+        return False
+    gap = np.maximum(one[:, :2], two[:, :2]) - np.minimum(one[:, :2] + one[:, 2:], two[:, :2] + two[:, 2:])
+    side = max(shape)
+    return (one - two)[:, :2].std(0).max() < 0.008 * side and np.median(gap.max(1)) < 0.01 * side
+
+
+def join(track, other):
+    """Return one track with the boxes around both."""
+    boxes = {frame: box for frame, *box in other["boxes"]}
+    for frame, x, y, width, height in track["boxes"]:
+        if frame in boxes:
+            left, top, wide, high = boxes[frame]
+            right, bottom = max(x + width, left + wide), max(y + height, top + high)
+            x, y = min(x, left), min(y, top)
+            boxes[frame] = [x, y, round(right - x, 1), round(bottom - y, 1)]
+        else:
+            boxes[frame] = [x, y, width, height]
+    first, last = min(track["first"], other["first"]), max(track["last"], other["last"])
+    return {"first": first, "last": last, "boxes": [[frame, *boxes[frame]] for frame in sorted(boxes)]}
 
 
 def shared(one, other):

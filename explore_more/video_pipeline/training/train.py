@@ -16,6 +16,8 @@ from pathlib import Path
 import tune_classifier
 import tune_tracker
 
+from errors import RequestError
+
 TASKS = {"tracker": tune_tracker, "classifier": tune_classifier}
 ROOT = Path(os.environ.get("SAGEMAKER_ROOT", "/opt/ml"))
 
@@ -56,7 +58,7 @@ def main():
     try:
         print(json.dumps(train()))
     except Exception as error:
-        expected = isinstance(error, (ValueError, OSError))
+        expected = isinstance(error, (ValueError, OSError, RequestError))
         sentence = str(error) if expected else f"The training failed: {type(error).__name__}: {error}"
         (ROOT / "output").mkdir(parents=True, exist_ok=True)
         (ROOT / "output/failure").write_text(sentence[:1024])  # SageMaker shows no more as FailureReason
