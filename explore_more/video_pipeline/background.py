@@ -139,18 +139,19 @@ class Background:
 
         Where such a garment is gone, frames differ from the background, but its outline is in the background alone.
         """
-        stays = []  # (region, the samples in which just this region differs)
+        stays = []  # ([region, …], [sample, …]): the samples in which one region differs
         for image in samples:
             difference = np.abs(cv2.GaussianBlur(image - self.image, (5, 5), 0)).max(2)
             for region in regions(difference > DIFFERENT):
-                same = next((those for those in stays if similar(those[0], region)), None)
-                if same:
-                    same[1].append(image)
-                else:
-                    stays.append((region, [image]))
-        for region, without in stays:
-            bare = median(without)
-            is_long = len(without) >= LEAST_SHARE * len(samples)
+                same = next((those for those in stays if similar(those[0][-1], region)), None)
+                if same is None:
+                    same = ([], [])
+                    stays.append(same)
+                same[0].append(region)
+                same[1].append(image)
+        for alike, without in stays:
+            region, bare = np.mean(alike, axis=0) > 0.5, median(without)
+            is_long = region.any() and len(without) >= LEAST_SHARE * len(samples)
             if is_long and outline(self.image, region) > 1.3 * outline(bare, region):
                 wider = cv2.dilate(region.astype(np.uint8), np.ones((7, 7))) > 0
                 self.image[wider] = bare[wider]

@@ -322,7 +322,7 @@ class Tracker:
 
     def part(self, garment, mask):
         """Start a garment beside one that is still coming in."""
-        ((place, likeness, _, cells),) = self.find(mask, [garment])
+        ((place, *_),) = self.find(mask, [garment])
         garment.move(self.frame, place, self.steps, self.edges)
         garment.sure = self.frame
         rest = mask.astype(np.uint8)

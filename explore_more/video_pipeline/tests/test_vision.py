@@ -100,8 +100,8 @@ def test_crossing_garments_cover_half_of_each_other(crossing):
 
 
 def test_separated_garments_never_touch(tmp_path):
-    truth = generate_video.generate("separated", 2, tmp_path / "video.mp4", garments=3)
-    assert [largest_overlap(a, b) for a in truth["tracks"] for b in truth["tracks"] if a is not b] == [0] * 6
+    truth = generate_video.generate("separated", 2, tmp_path / "video.mp4", garments=2)
+    assert [largest_overlap(a, b) for a in truth["tracks"] for b in truth["tracks"] if a is not b] == [0, 0]
     assert truth == json.loads((tmp_path / "video.truth.json").read_text())
 
 
@@ -193,7 +193,7 @@ def test_a_portrait_video_of_a_phone_is_upright(tmp_path):
     path.write_bytes(data[:start] + turn + data[start + 36 :])
     result = tracking.track(path)
     assert (result["video"]["width"], result["video"]["height"]) == (HEIGHT, WIDTH)
-    x, y, width, height = result["tracks"][0]["boxes"][40][1:]
+    width, height = result["tracks"][0]["boxes"][40][3:]
     assert (width, height) == pytest.approx((80, 60), abs=6)
 
 
