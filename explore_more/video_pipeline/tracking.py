@@ -545,14 +545,10 @@ def move_together(track, other, shape):
 def join(track, other):
     """Return one track with the boxes around both."""
     boxes = {frame: box for frame, *box in other["boxes"]}
-    for frame, x, y, width, height in track["boxes"]:
-        if frame in boxes:
-            left, top, wide, high = boxes[frame]
-            right, bottom = max(x + width, left + wide), max(y + height, top + high)
-            x, y = min(x, left), min(y, top)
-            boxes[frame] = [x, y, round(right - x, 1), round(bottom - y, 1)]
-        else:
-            boxes[frame] = [x, y, width, height]
+    for frame, *box in track["boxes"]:
+        pair = np.array([box, boxes.get(frame, box)])
+        start, end = pair[:, :2].min(0), (pair[:, :2] + pair[:, 2:]).max(0)
+        boxes[frame] = np.concatenate([start, end - start]).round(1).tolist()
     first, last = min(track["first"], other["first"]), max(track["last"], other["last"])
     return {"first": first, "last": last, "boxes": [[frame, *boxes[frame]] for frame in sorted(boxes)]}
 

@@ -1,4 +1,4 @@
-"""The training image's code: HOTA, the tracker's parameters, the classifier's last layer, and SageMaker's conventions."""
+"""What the training image runs: HOTA, the tuning of both, and the conventions of SageMaker."""
 
 import json
 import os
@@ -16,15 +16,13 @@ FOLDER = Path(__file__).resolve().parent.parent
 ROOT = FOLDER.parent.parent
 sys.path.insert(0, str(FOLDER / "training"))
 
-pytest.importorskip("scipy")
-pytest.importorskip("tflite")
+import train  # noqa: E402
+import tune_classifier  # noqa: E402
+import tune_tracker  # noqa: E402
+from hota import hota  # noqa: E402
 
-import recognition
-import train
-import tune_classifier
-import tune_tracker
-from hota import hota
-from tracking import Parameters
+import recognition  # noqa: E402
+from tracking import Parameters  # noqa: E402
 
 PHOTOS = ROOT / "tests/photos"
 

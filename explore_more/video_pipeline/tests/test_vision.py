@@ -14,6 +14,7 @@ from PIL import Image
 import drawing
 import generate_video
 import recognition
+import run
 import tracking
 import video
 from errors import RequestError
@@ -291,9 +292,6 @@ def test_a_timeline_without_garments_says_so(tmp_path):
 
 
 def test_the_whole_chain_writes_an_inventory(crossing, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("description")
-    import run  # noqa: PLC0415
-
     shutil.copy(crossing[0], tmp_path / "video.mp4")
     monkeypatch.setattr("sys.argv", ["run.py", str(tmp_path / "video.mp4"), "--out", str(tmp_path)])
     run.main()
