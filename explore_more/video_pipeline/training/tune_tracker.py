@@ -68,7 +68,7 @@ def train(data, current, model, options):
     held_out, learned = labelled[: max(1, len(labelled) // 3)], labelled[max(1, len(labelled) // 3) :]
     best, highest = old, score(learned, old)
     for number in range(1, candidates + 1):
-        candidate = vary(best, dice)
+        candidate = Parameters() if number == 1 and old != Parameters() else vary(best, dice)
         its = score(learned, candidate)
         print(f"candidate {number} of {candidates}: HOTA {its:.4f}, best {max(its, highest):.4f}", flush=True)
         if its > highest:
