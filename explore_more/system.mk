@@ -43,6 +43,10 @@ Outputs:
 endef
 export IMAGES
 
+# How "$$image" is built. A Makefile can set BUILD otherwise, and add PARAMETERS to those of the template.
+BUILD_OPTIONS = --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE))
+BUILD = docker build $(BUILD_OPTIONS) --tag "$$image" .
+
 # Push the image of ./Dockerfile to a repository of its own, and deploy ./template.yaml with its ImageUri.
 deploy-image:
 	@set -x  # show each command
@@ -54,11 +58,11 @@ deploy-image:
 	  --query 'Stacks[0].Outputs[0].OutputValue' --output text)
 	image=$${REGISTRY:-$${uri%%/*}}/$${uri#*/}
 	aws ecr get-login-password | docker login --username AWS --password-stdin "$${image%%/*}"
-	docker build --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE)) --tag "$$image" .
+	$(BUILD)
 	docker push "$$image"
 	digest=$$(docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$image" | grep "^$$image@")
 	aws cloudformation deploy --stack-name $(NAME) --template-file template.yaml --no-fail-on-empty-changeset \
-	  --capabilities CAPABILITY_IAM --parameter-overrides "ImageUri=$$digest"
+	  --capabilities CAPABILITY_IAM --parameter-overrides "ImageUri=$$digest" $(PARAMETERS)
 
 # Remove both stacks, with the image.
 destroy-image:
