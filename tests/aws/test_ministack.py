@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import zipfile
 
 import pytest
 
@@ -126,6 +127,30 @@ def test_an_http_api_takes_its_cors_settings_from_cloudformation(unmended, accou
     assert settings(unmended) == {}
     assert settings(account) == cors
     delete_stack(account)
+
+
+def test_an_event_of_eventbridge_on_which_a_function_fails_is_kept(unmended, account, tmp_path):
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as code:
+        code.writestr("function.py", "def handle(event, context):\n    raise ValueError\n")
+
+    def kept(account):
+        sqs, name = ["sqs", "--region", "eu-west-1"], ["--function-name", "fails"]
+        queue = account.aws(*sqs, "create-queue", "--queue-name", "failed")["QueueUrl"]
+        options = ["--runtime", "python3.13", "--handler", "function.handle", "--role", ROLE]
+        code = ["--zip-file", f"fileb://{tmp_path / 'code.zip'}"]
+        arn = account.aws("lambda", "create-function", *name, *options, *code)["FunctionArn"]
+        account.aws("lambda", "wait", "function-active-v2", *name)
+        destination = {"OnFailure": {"Destination": "arn:aws:sqs:eu-west-1:000000000000:failed"}}
+        retries = ["--maximum-retry-attempts", "0", "--destination-config", json.dumps(destination)]
+        account.aws("lambda", "put-function-event-invoke-config", *name, *retries)
+        account.aws("events", "put-rule", "--name", "all", "--event-pattern", '{"source": ["ours"]}')
+        account.aws("events", "put-targets", "--rule", "all", "--targets", f"Id=fails,Arn={arn}")
+        account.aws("events", "put-events", "--entries", '[{"Source": "ours", "DetailType": "any", "Detail": "{}"}]')
+        answer = account.aws(*sqs, "receive-message", "--queue-url", queue, "--wait-time-seconds", "10")
+        return [json.loads(each["Body"])["requestPayload"]["source"] for each in (answer or {}).get("Messages", [])]
+
+    assert kept(account) == ["ours"]
+    assert kept(unmended) == []
 
 
 HANDLER = """

@@ -10,7 +10,7 @@ import re
 from uuid import uuid4
 
 from ministack import app
-from ministack.services import ec2, ecr
+from ministack.services import ec2, ecr, eventbridge, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 TYPES = provisioners._RESOURCE_HANDLERS
@@ -98,9 +98,22 @@ def read_cors_of_http_apis():
         TYPES["AWS::ApiGatewayV2::Api"][action] = mended(TYPES["AWS::ApiGatewayV2::Api"][action])
 
 
+def retry_events_of_eventbridge():
+    """A function that fails on an event of EventBridge is called once; its retries and destination are not looked at."""
+
+    def dispatch(arn, payload):
+        function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+        if function and config:
+            record = lambda_svc._execution_record_for_config(function, config)
+            lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+    eventbridge._dispatch_to_lambda = dispatch
+
+
 if __name__ == "__main__":
     if os.environ.get("MENDED") != "false":
         add_missing_types()
         report_missing_images()
         read_cors_of_http_apis()
+        retry_events_of_eventbridge()
     app.main()
