@@ -11,9 +11,11 @@ MODELS = os.environ.get("MODELS_BUCKET", "models")
 
 
 @cache
-def client(service, **settings):
-    """Return a client of AWS. Locally nothing needs one, so that boto3 need not be installed."""
+def client(service, seconds=60):
+    """Return a client of AWS that waits so long for an answer. Locally nothing needs one, nor boto3."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    return boto3.client(service, config=Config(signature_version="s3v4" if service == "s3" else None, **settings))
+    signature = {"signature_version": "s3v4"} if service == "s3" else {}
+    config = Config(connect_timeout=5, read_timeout=seconds, retries={"total_max_attempts": 3}, **signature)
+    return boto3.client(service, config=config)

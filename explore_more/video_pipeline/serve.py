@@ -1,14 +1,15 @@
-"""Serve the page on this machine, and behind it the functions, without Docker and AWS: python serve.py
+"""Serve the page on this machine, and behind it the functions, without Docker and AWS: python serve.py [SAMPLE]
 
-The buckets are folders in build/, and what S3 would start, one thread starts. PORT is where the server listens; what
-chooses the language model is in description.py.
+The buckets are folders, and what S3 would start, one thread starts. PORT is where the server listens. description.py
+says what chooses the language model.
 """
 
 import json
 import os
 import queue
 import re
-import shutil
+import sys
+import tempfile
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +30,6 @@ from stages import record_failure, run_once
 
 HERE = Path(__file__).parent
 FILES = {"/": "index.html", "/app.js": "app.js", "/style.css": "style.css"}
-SAMPLE = HERE / "build/video.mp4"  # what `make run` has made
 MEDIA_TYPES = {**storage.MEDIA_TYPES, ".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 # What an object starts: by bucket and folder.
@@ -46,12 +46,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port, folder=HERE / "build/buckets"):
+    def __init__(self, port, sample, folder):
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://localhost:{self.server_port}"
         self.hosts = {f"{host}:{self.server_port}" for host in ("localhost", "127.0.0.1")}
         self.events = queue.Queue()
-        shutil.rmtree(folder, ignore_errors=True)
+        self.sample = sample
         storage.use(storage.Folder(folder, self.tell))
         Thread(target=self.work, daemon=True).start()
 
@@ -93,8 +93,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, path):
         if self.command == "GET" and path in FILES:
             return self.send_file(HERE / "page" / FILES[path])
-        if self.command == "GET" and path == "/sample" and SAMPLE.exists():
-            return self.send_file(SAMPLE)
+        if self.command == "GET" and path == "/sample" and self.server.sample.exists():
+            return self.send_file(self.server.sample)
         if self.command == "POST" and path == "/videos":
             return self.send_json(*upload.answer({"body": self.read_body(MAX_BODY_BYTES).decode(errors="replace")}, {}))
         if self.command == "GET" and (match := re.fullmatch("/videos/([^/]+)", path)):
@@ -141,7 +141,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = Server(int(os.environ.get("PORT", "8080")))
-    print(f"The page is at {server.url}; Ctrl+C ends it.", flush=True)
-    with suppress(KeyboardInterrupt):
+    sample = Path(*sys.argv[1:] or [HERE / "build/video.mp4"])
+    with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
+        server = Server(int(os.environ.get("PORT", "8080")), sample, folder)
+        print(f"The page is at {server.url}; Ctrl+C ends it.", flush=True)
         server.serve_forever()

@@ -11,9 +11,9 @@ sys.path[:0] = [str(FOLDER), str(ROOT)]
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory):
-    """The path of a video of three garments, as `make deploy` makes it."""
+    """The path of a video of two garments; <name>.truth.json beside it says what is seen in it."""
     path = tmp_path_factory.mktemp("video") / "video.mp4"
-    command = [sys.executable, FOLDER / "generate_video.py", "--garments", "3", "--out", path]
+    command = [sys.executable, FOLDER / "generate_video.py", "--garments", "2", "--out", path]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return path
 

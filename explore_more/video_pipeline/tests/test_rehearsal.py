@@ -1,7 +1,7 @@
 """The stack in a stand-in for AWS on this machine: real S3 events, real containers, a real language model behind Bedrock."""
 
 import base64
-import io
+import hashlib
 import json
 import os
 import shutil
@@ -82,5 +82,229 @@ def ask(method, url, content=None, headers=None):
         return error.code, json.loads(body) if body.startswith(b"{") else body.decode()
 
 
+def wait_until(account, identifier, ended=lambda answer: answer["state"] != "running"):
+    """Return what GET answers for a video, once it has ended."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        status, answer = ask("GET", f"{account.api}/videos/{identifier}")
+        assert status == 200, answer
+        if ended(answer):
+            return answer
+        time.sleep(0.3)
+    raise AssertionError(answer)
+
+
+def download(url):
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        return answer.read()
+
+
+def bucket_of(account, name):
+    """Return the name of a bucket of the stack."""
+    call = ["cloudformation", "describe-stack-resource", "--stack-name", NAME, "--logical-resource-id", name]
+    return account.aws(*call)["StackResourceDetail"]["PhysicalResourceId"]
+
+
+def list_keys(account, name, user="me"):
+    """Return the keys of a user's objects in a bucket, with the time when each was written."""
+    found = account.s3.list_objects_v2(Bucket=bucket_of(account, name)).get("Contents", [])
+    return {each["Key"]: each["LastModified"] for each in found if f"/{user}/" in each["Key"]}
+
+
+def event_of(account, name, key):
+    """Return the event that S3 sends for an object."""
+    return {"Records": [{"s3": {"bucket": {"name": bucket_of(account, name)}, "object": {"key": key}}}]}
+
+
+def invoke(account, function, event):
+    """Call a function and wait; raise AssertionError where it fails."""
+    functions = account.session.client("lambda", endpoint_url=account.proxy.target)
+    answer = functions.invoke(FunctionName=f"{NAME}-{function}", Payload=json.dumps(event))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def put(account, user, data):
+    """Upload a video by a presigned link; return its id."""
+    return client.upload(account.api, data, user)
+
+
+def announce(data, user="me"):
+    """Return the request for a link to upload a video to."""
+    return {"userId": user, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+@pytest.fixture(scope="module")
+def deployed(account):
+    """The video that `make deploy` has taken an inventory of."""
+    return (FOLDER / "build/deployed.mp4").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def done(account, deployed):
+    """What GET answers for that video, which has passed all stages."""
+    status, answer = ask("POST", f"{account.api}/videos", announce(deployed))
+    assert status == 202
+    return wait_until(account, answer["id"])
+
+
+@pytest.fixture(scope="module")
+def short(video):
+    return video.read_bytes()
+
+
 def test_deploying_ends_with_an_inventory(account):
     assert "3 garments: " in account.printed
+
+
+def test_a_video_ends_as_an_inventory_with_crops_and_an_annotated_video(account, done):
+    assert done["state"] == "done"
+    assert {stage["state"] for stage in done["stages"].values()} == {"done"}
+    assert sum(done["inventory"]["counts"].values()) == len(done["garments"]) == 3
+    for garment in done["garments"]:
+        assert 0 <= garment["first"] < garment["last"] <= done["video"]["seconds"]
+        assert download(garment["crop"]).startswith(b"\xff\xd8")
+    assert download(done["annotated"]).startswith(b"\x1a\x45\xdf\xa3")
+    assert done["models"] == {"tracker": "built in", "classifier": "built in"}
+
+
+def test_the_sentences_are_the_models_own(done):
+    """The template writes when the model does not; this fails when the model never does, or is ministack's mock."""
+    assert done["inventory"]["written_by"]["by_model"] >= 1, done["inventory"]["written_by"]
+    written = [garment["sentence"] for garment in done["garments"] if garment["written_by"] == "model"]
+    assert written and not any("ministack" in sentence for sentence in written)
+
+
+def test_bedrock_is_answered_by_the_real_model(account):
+    bedrock = account.session.client("bedrock-runtime", endpoint_url=account.proxy.target)
+    answer = bedrock.converse(
+        modelId="amazon.nova-lite-v1:0",
+        messages=[{"role": "user", "content": [{"text": "Repeat: the quick brown fox"}]}],
+        inferenceConfig={"temperature": 0, "maxTokens": 30},
+    )
+    text = answer["output"]["message"]["content"][0]["text"]
+    assert "brown fox" in text and "mock" not in text
+
+
+def test_the_same_video_is_one_job(account, done, deployed):
+    before = list_keys(account, "Requests")
+    assert ask("POST", f"{account.api}/videos", announce(deployed)) == (202, {"id": done["id"]})
+    assert list_keys(account, "Requests") == before
+
+
+def test_two_uploads_of_a_video_are_one_job(account, short):
+    (_, first), (_, second) = (ask("POST", f"{account.api}/videos", announce(short, "twice")) for _ in range(2))
+    statuses = [ask("PUT", each["upload"]["url"], short, each["upload"]["headers"])[0] for each in (first, second)]
+    assert (first["id"], statuses) == (second["id"], [200, 412])
+
+
+def test_an_upload_link_takes_the_announced_video_only(account):
+    request = {"userId": "other", "size": 5, "sha256": "0" * 64}
+    _, answer = ask("POST", f"{account.api}/videos", request)
+    status, said = ask("PUT", answer["upload"]["url"], b"other", answer["upload"]["headers"])
+    assert status == 400 and "BadDigest" in said
+    assert ask("GET", f"{account.api}/videos/{answer['id']}")[0] == 404
+
+
+def test_an_event_that_comes_twice_changes_nothing(account, done):
+    before = [list_keys(account, name) for name in ("Tracks", "Recognised", "Results")]
+    name = done["id"]
+    invoke(account, "track", event_of(account, "Requests", f"requests/me/{name}.mp4"))
+    invoke(account, "recognise", event_of(account, "Tracks", f"tracks/me/{name}.json"))
+    detail = {"bucket": {"name": bucket_of(account, "Recognised")}, "object": {"key": f"recognised/me/{name}.json"}}
+    invoke(account, "describe", {"detail": detail})
+    assert [list_keys(account, name) for name in ("Tracks", "Recognised", "Results")] == before
+
+
+def test_a_small_video_is_taken_in_base64(account, short):
+    request = {"userId": "inline", "file": base64.b64encode(short).decode()}
+    status, answer = ask("POST", f"{account.api}/videos", request)
+    assert status == 202, answer
+    assert ask("POST", f"{account.api}/videos", request) == (202, answer)
+    assert wait_until(account, answer["id"])["state"] == "done"
+
+
+def test_a_function_that_is_killed_in_the_middle_is_tried_again(account, short):
+    identifier = put(account, "killed", short)
+    time.sleep(1)
+    docker("kill", *containers_of(account, "track"))
+    assert f"tracks/killed/{identifier}.json" not in list_keys(account, "Tracks", "killed")
+    assert wait_until(account, identifier)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"no video at all", "unsupported_format"), (b"", "unsupported_format"), (b"\0\0\0\x18ftypmp42" * 9, "undecodable")],
+)
+def test_what_is_no_video_is_refused_at_once(account, data, code):
+    request = {"userId": "me", "file": base64.b64encode(data).decode()}
+    status, answer = ask("POST", f"{account.api}/videos", request)
+    assert (status, answer["error"]["code"]) == (415 if code == "unsupported_format" else 422, code)
+
+
+def test_an_uploaded_file_that_is_no_video_fails_with_a_sentence(account):
+    answer = wait_until(account, put(account, "me", b"%PDF-1.7 no video"))
+    assert answer["state"] == "failed"
+    assert answer["stages"]["track"]["error"]["code"] == "unsupported_format"
+    assert "MP4" in answer["stages"]["track"]["error"]["message"]
+    assert answer["stages"]["recognise"] == {"state": "waiting"}
+
+
+def test_a_broken_video_fails_with_a_sentence(account, short):
+    answer = wait_until(account, put(account, "me", short[: len(short) // 2]))
+    assert answer["stages"]["track"]["error"]["code"] == "undecodable"
+
+
+def test_a_huge_file_is_refused(account):
+    request = {"userId": "me", "size": 10**10, "sha256": "0" * 64}
+    status, answer = ask("POST", f"{account.api}/videos", request)
+    assert (status, answer["error"]["code"]) == (400, "invalid_size")
+    assert "200,000,000" in answer["error"]["message"]
+
+
+def test_an_event_that_fails_each_time_is_kept_and_told(account, short):
+    """A stage without its bucket fails three times. Its event lies in the queue, and works once the fault is mended."""
+    old = configure(account, "describe", RESULTS_BUCKET="no-such-bucket")
+    try:
+        identifier = put(account, "lost", short)
+        answer = wait_until(account, identifier)
+    finally:
+        restore(account, old)
+    assert answer["state"] == "failed"
+    assert answer["stages"]["describe"]["error"]["code"] == "internal"
+    assert "dead-letter queue" in answer["stages"]["describe"]["error"]["message"]
+    assert {answer["stages"][name]["state"] for name in ("upload", "track", "recognise")} == {"done"}
+    invoke(account, "describe", take_dead_letter(account)["requestPayload"])
+    assert wait_until(account, identifier)["state"] == "done"
+
+
+def take_dead_letter(account):
+    """Return the event that lies in the dead-letter queue, and delete it."""
+    sqs = account.session.client("sqs", endpoint_url=account.proxy.target)
+    queue = account.outputs["DeadLetters"]
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return json.loads(message["Body"])
+
+
+def test_a_stage_that_is_ended_for_time_says_so(account, short):
+    old = configure(account, "track", timeout=1)
+    try:
+        answer = wait_until(account, put(account, "slow", short))
+    finally:
+        restore(account, old)
+    assert answer["stages"]["track"]["error"]["code"] == "timed_out"
+    assert take_dead_letter(account)["requestContext"]["condition"] == "RetriesExhausted"
+
+
+def test_an_unknown_video_is_not_found(account):
+    for name in ("none", "me-" + "0" * 32, "..", "me-%2E%2E"):
+        status, answer = ask("GET", f"{account.api}/videos/{name}")
+        assert (status, answer["error"]["code"]) == (404, "not_found")
+
+
+def containers_of(account, function):
+    """Return the containers of a function that are running."""
+    running = json.loads(docker("inspect", *docker("ps", "--quiet").split()))
+    named = f"AWS_LAMBDA_FUNCTION_NAME={NAME}-{function}"
+    host = f"AWS_ENDPOINT_URL=http://{bridge_address()}:{account.registry.split(':')[1]}"
+    return [each["Id"] for each in running if {named, host} <= set(each["Config"]["Env"])]
