@@ -1,4 +1,4 @@
-"""Take an inventory of a video by a deployed stack, or at the address of serve.py: python client.py STACK VIDEO [USER]"""
+"""Take an inventory of a video by a deployed stack, or at the address of an API: python client.py STACK VIDEO [USER]"""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""AWS Lambda, S3 recognised/<user>/<id>.json through EventBridge: write the inventory and a sentence for each garment."""
+"""AWS Lambda, S3 recognised/<user>/<id>.json through EventBridge: write the inventory, a sentence for each garment."""
 
 import storage
 from aws import RESULTS

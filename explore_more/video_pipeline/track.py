@@ -1,4 +1,4 @@
-"""AWS Lambda, S3 requests/<user>/<id>.mp4: find the garments that move through a video, and cut out pictures of them."""
+"""AWS Lambda, S3 requests/<user>/<id>.mp4: find the garments that move through a video, and cut pictures of them."""
 
 import json
 import tempfile

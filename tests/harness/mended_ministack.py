@@ -99,7 +99,7 @@ def read_cors_of_http_apis():
 
 
 def retry_events_of_eventbridge():
-    """A function that fails on an event of EventBridge is called once; its retries and destination are not looked at."""
+    """A function that fails on an event of EventBridge is called once, whatever its retries and destination are."""
 
     def dispatch(arn, payload):
         function, config, _ = lambda_svc._get_func_record_for_ref(arn)

@@ -1,5 +1,7 @@
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,19 @@ def video(tmp_path_factory):
 def language_model():
     """The address of a small language model, without /v1."""
     command = [sys.executable, Path(__file__).with_name("language_model.py")]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, text=True, **pipes)
     yield server.stdout.readline().strip()
     server.stdin.close()
     server.wait()
+
+
+def pack(files):
+    """Return a model.tar.gz of files, bytes by name."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()

@@ -32,15 +32,16 @@ class SageMaker(ThreadingHTTPServer):
         return 200, {"TrainingJobArn": f"arn:aws:sagemaker:eu-west-1:000000000000:training-job/{name}"}
 
     def describe(self, request):
-        job = self.jobs.get(request["TrainingJobName"])
-        return (200, job) if job else (400, {"__type": "ValidationException", "message": "Requested resource not found."})
+        if request["TrainingJobName"] not in self.jobs:
+            return 400, {"__type": "ValidationException", "message": "Requested resource not found."}
+        return 200, self.jobs[request["TrainingJobName"]]
 
     def run(self, job):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 self.prepare(job, Path(folder))
-                image = job["AlgorithmSpecification"]["TrainingImage"]
-                command = ["docker", "run", "--rm", "--network", "none", "--volume", f"{folder}:/opt/ml", image, "train"]
+                options = ["--rm", "--network", "none", "--volume", f"{folder}:/opt/ml"]
+                command = ["docker", "run", *options, job["AlgorithmSpecification"]["TrainingImage"], "train"]
                 job["log"] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 self.upload(job, Path(folder))
                 job["TrainingJobStatus"] = "Completed"

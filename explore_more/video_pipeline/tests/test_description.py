@@ -19,14 +19,16 @@ GARMENTS = [
 
 
 def answer_of(names, **changes):
-    return json.dumps([{"id": n, "class": name, "sentence": f"A fine {name}.", **changes} for n, name in enumerate(names, 1)])
+    named = [{"id": number, "class": name, "sentence": f"A fine {name}."} for number, name in enumerate(names, 1)]
+    return json.dumps([{**each, **changes} for each in named])
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.server.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
         time.sleep(self.server.delay)
-        text = self.server.text if isinstance(self.server.text, str) else self.server.text(json.loads(self.server.asked[-1]))
+        text = self.server.text
+        text = text if isinstance(text, str) else text(json.loads(self.server.asked[-1]))
         body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
@@ -39,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint(monkeypatch):
-    """A server that answers `text` to everything, with `status`, after `delay` seconds; it keeps what it was `asked`."""
+    """A server that answers `text`, with `status`, after `delay` seconds, and keeps what it was `asked`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.text, server.status, server.delay = [], "", 200, 0
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1/")

@@ -1,28 +1,29 @@
-"""The stack in a stand-in for AWS on this machine: real S3 events, real containers, a real language model behind Bedrock."""
+"""The stack in a stand-in for AWS on this machine: real events of S3, real containers, a real model behind Bedrock."""
 
 import base64
 import hashlib
 import json
 import os
-import shutil
 import subprocess
-import tarfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
-from conftest import FOLDER
+from conftest import FOLDER, ROOT, pack
 
 pytest.importorskip("tests.harness", reason="the rehearsal of AWS is in the repository")
 
-import boto3  # noqa: E402
-from sagemaker import SageMaker  # noqa: E402
+import boto3
+import cv2
+from sagemaker import SageMaker
 
-import client  # noqa: E402
-from tests.harness import servers  # noqa: E402
-from tests.harness.aws import running_aws  # noqa: E402
-from tests.harness.containers import bridge_address, docker, find_base  # noqa: E402
+import client
+import models
+from tests.harness import servers
+from tests.harness.aws import running_aws
+from tests.harness.containers import bridge_address, docker, find_base
 
 NAME = "explore-more-video-pipeline"
 SECONDS = 180
@@ -233,7 +234,7 @@ def test_a_function_that_is_killed_in_the_middle_is_tried_again(account, short):
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(b"no video at all", "unsupported_format"), (b"", "unsupported_format"), (b"\0\0\0\x18ftypmp42" * 9, "undecodable")],
+    [(b"no video", "unsupported_format"), (b"", "unsupported_format"), (b"\0\0\0\x18ftypmp42" * 9, "undecodable")],
 )
 def test_what_is_no_video_is_refused_at_once(account, data, code):
     request = {"userId": "me", "file": base64.b64encode(data).decode()}
@@ -294,6 +295,99 @@ def test_a_stage_that_is_ended_for_time_says_so(account, short):
         restore(account, old)
     assert answer["stages"]["track"]["error"]["code"] == "timed_out"
     assert take_dead_letter(account)["requestContext"]["condition"] == "RetriesExhausted"
+
+
+@pytest.fixture(scope="module")
+def sagemaker(account):
+    """The stand-in for SageMaker, which the functions find as they would any endpoint."""
+    address = bridge_address(), servers.free_port()
+    for function in ("train-tracker", "train-classifier"):
+        configure(account, function, AWS_ENDPOINT_URL_SAGEMAKER="http://{}:{}".format(*address))
+    with servers.running(SageMaker(address, account.s3)) as sagemaker:
+        yield sagemaker
+
+
+def wait_for_job(sagemaker, known):
+    """Return the description of the training job that is not among those known, once it has ended."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        jobs = [job for name, job in list(sagemaker.jobs.items()) if name not in known]
+        if jobs and jobs[0]["TrainingJobStatus"] != "InProgress":
+            return jobs[0]
+        time.sleep(0.3)
+    raise AssertionError(jobs)
+
+
+def read_model(account, job):
+    """Return the files that a training job made."""
+    bucket, _, key = job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://").partition("/")
+    return models.unpack(account.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def cut(path, target, frames):
+    """Write the first frames of a labelled video to <target>.mp4, and what is seen in them to <target>.truth.json."""
+    source, size = cv2.VideoCapture(str(path)), (640, 480)
+    writer = cv2.VideoWriter(f"{target}.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 25, size)
+    for _ in range(frames):
+        writer.write(source.read()[1])
+    writer.release()
+    truth = json.loads(path.with_suffix(".truth.json").read_text())
+    for track in truth["tracks"]:
+        track["boxes"] = [box for box in track["boxes"] if box[0] < frames]
+    truth["tracks"] = [track for track in truth["tracks"] if track["boxes"]]
+    truth["video"].update(frames=frames, seconds=frames / 25)
+    Path(f"{target}.truth.json").write_text(json.dumps(truth))
+
+
+def test_labelled_videos_tune_the_tracker_and_a_failed_job_says_why(account, sagemaker, video, tmp_path):
+    """One video is too few, so that the first job fails. The keys have characters that S3 encodes in its events."""
+    bucket, names = account.outputs["Training"], ("rail one", "rail+two")
+    for name, frames in zip(names, (100, 120)):
+        cut(video, tmp_path / name, frames)
+        known = list(sagemaker.jobs)
+        for ending in (".mp4", ".truth.json"):
+            account.s3.upload_file(str(tmp_path / name) + ending, bucket, f"tracker/{name}{ending}")
+        job = wait_for_job(sagemaker, known)
+        if name == names[0]:
+            assert job["TrainingJobStatus"] == "Failed"
+            assert "two labelled videos" in job["FailureReason"]
+    assert job["TrainingJobStatus"] == "Completed", job
+    files = read_model(account, job)
+    report = json.loads(files["report.json"])
+    assert report["task"] == "tracker" and report["accepted"] in (True, False) and report["held_out"] == 1
+    assert json.loads(files["parameters.json"])["threshold"] > 0
+    known = list(sagemaker.jobs)
+    invoke(account, "train-tracker", event_of(account, "Training", "tracker/rail%2Btwo.truth.json"))
+    assert list(sagemaker.jobs) == known
+
+
+def test_a_batch_of_labelled_crops_trains_the_classifier(account, sagemaker):
+    bucket, known = account.outputs["Training"], list(sagemaker.jobs)
+    for path in sorted((ROOT / "tests/photos").glob("*/*.jpg")):
+        key = f"classifier/{path.parent.name}/{path.stem}"
+        account.s3.put_object(Bucket=bucket, Key=f"{key}.jpg", Body=path.read_bytes())
+        mirrored = cv2.imencode(".jpg", cv2.flip(cv2.imread(str(path)), 1))[1].tobytes()
+        account.s3.put_object(Bucket=bucket, Key=f"{key}-mirrored.jpg", Body=mirrored)
+    assert list(sagemaker.jobs) == known
+    account.s3.put_object(Bucket=bucket, Key="batches/first batch.json", Body=b"{}")
+    job = wait_for_job(sagemaker, known)
+    assert job["TrainingJobStatus"] == "Completed", job
+    files = read_model(account, job)
+    assert len(files["clothing_model.tflite"]) > 20_000_000
+    assert json.loads(files["report.json"])["accepted"] in (True, False)
+
+
+def test_a_new_model_is_taken_only_if_it_did_better(account, short):
+    model = (ROOT / "clothing_model.tflite").read_bytes()
+    bucket = account.outputs["Models"]
+    for name, accepted in (("better", True), ("worse", False)):
+        files = {"clothing_model.tflite": model, "report.json": json.dumps({"accepted": accepted}).encode()}
+        account.s3.put_object(Bucket=bucket, Key=f"classifier/{name}/output/model.tar.gz", Body=pack(files))
+        time.sleep(1.1)  # S3 tells when an object was written to the second
+    account.s3.put_object(Bucket=bucket, Key="classifier/broken/output/model.tar.gz", Body=b"broken")
+    configure(account, "recognise", COLD="start")
+    answer = wait_until(account, put(account, "model", short))
+    assert (answer["state"], answer["models"]["classifier"]) == ("done", "better")
 
 
 def test_an_unknown_video_is_not_found(account):
