@@ -16,6 +16,7 @@ def client(service, seconds=60):
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    signature = {"signature_version": "s3v4"} if service == "s3" else {}
-    config = Config(connect_timeout=5, read_timeout=seconds, retries={"total_max_attempts": 3}, **signature)
+    config = Config(connect_timeout=5, read_timeout=seconds, retries={"total_max_attempts": 3})
+    if service == "s3":  # links to the bucket's own region; others are redirected, which an upload does not survive
+        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
     return boto3.client(service, config=config)

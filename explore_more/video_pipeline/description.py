@@ -11,6 +11,7 @@ What it answers counts only where it passes the schema; the template writes what
 import json
 import os
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 
@@ -158,13 +159,17 @@ def ask_bedrock(messages, seconds):
 
 def ask_openai(messages, seconds):
     """Return the text that an OpenAI-compatible endpoint answers."""
-    chat = [("system", INSTRUCTIONS), *messages]
-    content = {
-        "model": name_model(),
-        "messages": [{"role": role, "content": text} for role, text in chat],
-        "max_tokens": 100 * TOGETHER,
-        "temperature": 0,
-    }
+    chat = [{"role": role, "content": text} for role, text in [("system", INSTRUCTIONS), *messages]]
+    request = {"model": name_model(), "messages": chat}
+    try:
+        return post_openai({**request, "max_tokens": 100 * TOGETHER, "temperature": 0}, seconds)
+    except urllib.error.HTTPError as error:
+        if error.code != 400:
+            raise
+        return post_openai(request, seconds)  # reasoning models refuse both options
+
+
+def post_openai(content, seconds):
     headers = {"Content-Type": "application/json"}
     if os.environ.get("OPENAI_API_KEY"):
         headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"

@@ -110,6 +110,15 @@ def test_what_is_missing_is_asked_for_again_by_itself(endpoint):
     assert len(endpoint.asked) == 2
 
 
+def test_a_model_that_refuses_options_is_asked_without_them(endpoint):
+    def text(request):
+        endpoint.status = 400 if "temperature" in request else 200
+        return answer_of(["dress", "t-shirt", "pants"])
+
+    endpoint.text = text
+    assert written(description.describe(GARMENTS)) == ["model"] * 3
+
+
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
 def test_a_model_that_fails_is_replaced_by_the_template(endpoint, status):
     endpoint.status = status

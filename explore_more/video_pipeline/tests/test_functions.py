@@ -6,6 +6,7 @@ import json
 import pytest
 from conftest import pack
 
+import aws
 import jobs
 import models
 import results
@@ -128,6 +129,18 @@ def test_a_write_depends_on_what_was_read(store):
     assert storage.write_json("b", "k", 3, previous=etag)
     assert not storage.write_json("b", "k", 4, previous=etag)
     assert storage.read_json("b", "k")[0] == 3
+
+
+def test_an_upload_link_leads_to_the_buckets_region_and_holds_its_conditions(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    aws.client.cache_clear()
+    url = storage.S3().upload_link("bucket", "key", 5, "0" * 64)["url"]
+    aws.client.cache_clear()
+    assert url.startswith("https://bucket.s3.eu-west-1.amazonaws.com/key?")
+    assert "SignedHeaders=content-length%3Bhost%3Bif-none-match%3Bx-amz-checksum-sha256" in url
 
 
 @pytest.mark.parametrize(
