@@ -123,6 +123,8 @@ function show(answer) {
   if (answer.annotated && !$("video").getAttribute("src")) {
     $("video").src = answer.annotated;
     $("video").hidden = false;
+    const [{ first, last } = { first: 0, last: 0 }] = answer.garments;
+    $("video").onloadedmetadata = () => { $("video").currentTime = (first + last) / 2; }; // a garment is the poster
   }
   const now = JSON.stringify(answer.garments.map((garment) => [garment.id, garment.sentence]));
   if (now === shown) return;

@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent.parent
 ROOT = FOLDER.parent.parent
 sys.path[:0] = [str(FOLDER), str(ROOT)]
+os.environ["PYTHONPATH"] = str(ROOT)  # where the classifier's modules are, for the scripts that tests start
 
 
 @pytest.fixture(scope="session")
