@@ -1,6 +1,10 @@
-"""Start a training job on SageMaker, once for each event of S3 however often it comes."""
+"""Start a training job on SageMaker, once for each event of S3 however often it comes.
+
+HYPERPARAMETERS is a JSON object of strings for the job, such as {"candidates": "40"} for the tracker.
+"""
 
 import hashlib
+import json
 import os
 
 import models
@@ -27,7 +31,7 @@ def start(task, source, folder, name, built_in):
             TrainingJobName=job,
             RoleArn=os.environ["TRAINING_ROLE"],
             AlgorithmSpecification={"TrainingImage": os.environ["TRAINING_IMAGE"], "TrainingInputMode": "File"},
-            HyperParameters={"task": task},
+            HyperParameters={"task": task, **json.loads(os.environ.get("HYPERPARAMETERS") or "{}")},
             InputDataConfig=[
                 make_channel("training", bucket, folder),
                 make_channel("current", MODELS, f"current/{job}/"),

@@ -298,8 +298,9 @@ def test_a_stage_that_is_ended_for_time_says_so(account, short):
 def sagemaker(account):
     """The stand-in for SageMaker, which the functions find as they would any endpoint."""
     address = bridge_address(), servers.free_port()
-    for function in ("train-tracker", "train-classifier"):
-        configure(account, function, AWS_ENDPOINT_URL_SAGEMAKER="http://{}:{}".format(*address))
+    endpoint = {"AWS_ENDPOINT_URL_SAGEMAKER": "http://{}:{}".format(*address)}
+    configure(account, "train-tracker", HYPERPARAMETERS='{"candidates": "2"}', **endpoint)
+    configure(account, "train-classifier", **endpoint)
     with servers.running(SageMaker(address, account.s3)) as sagemaker:
         yield sagemaker
 
@@ -339,7 +340,7 @@ def cut(path, target, frames):
 def test_labelled_videos_tune_the_tracker_and_a_failed_job_says_why(account, sagemaker, video, tmp_path):
     """One video is too few, so that the first job fails. The keys have characters that S3 encodes in its events."""
     bucket, names = account.outputs["Training"], ("rail one", "rail+two")
-    for name, frames in zip(names, (100, 120)):
+    for name, frames in zip(names, (75, 80)):
         cut(video, tmp_path / name, frames)
         known = list(sagemaker.jobs)
         for ending in (".mp4", ".truth.json"):
