@@ -1,11 +1,13 @@
 # What the Makefiles of the systems share: their environment, their tests, and how an image gets to AWS and away again.
 # PYTHON chooses the interpreter, and OLDEST the one that the locks are made for. To deploy, the environment gives
 # credentials and AWS_REGION; BASE is the image to build on, and REGISTRY where to push instead of the account's own,
-# both as for deploy.sh.
+# both as for deploy.sh. A system whose image needs files of the repository sets CONTEXT to its root, and one whose
+# template has parameters sets PARAMETERS.
 PYTHON ?= python3
 OLDEST ?= 3.9
 NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))
 LOCKS ?= $(wildcard requirements/*.txt)
+CONTEXT ?= .
 SHELL := bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .ONESHELL:
@@ -45,7 +47,7 @@ export IMAGES
 
 # How "$$image" is built. A Makefile can set BUILD otherwise, and add PARAMETERS to those of the template.
 BUILD_OPTIONS = --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE))
-BUILD = docker build $(BUILD_OPTIONS) --tag "$$image" .
+BUILD = docker build $(BUILD_OPTIONS) --file Dockerfile --tag "$$image" $(CONTEXT)
 
 # Push the image of ./Dockerfile to a repository of its own, and deploy ./template.yaml with its ImageUri.
 deploy-image:
