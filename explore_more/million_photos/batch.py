@@ -3,10 +3,6 @@
 python batch.py      classifies what it reads from standard input; Worker starts it so
 """
 
-import time
-
-STARTED = time.monotonic()
-
 import gzip
 import hashlib
 import json
@@ -14,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +26,6 @@ SPARE_SECONDS = 60  # before the function's own end; the slowest photo takes les
 PHOTO_SECONDS = 120  # after which a worker that says nothing has hung
 DENIED_PHOTOS = 10  # so many and no other in a batch: the permission is missing, and not a photo's own
 MEGABYTES = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
-
-starting = [time.monotonic() - STARTED]  # seconds, which AWS bills with the first call
 
 
 class OutOfTime(Exception):
@@ -155,7 +150,7 @@ def run_batch(store, place, batch, classify=classify, remaining=lambda: float("i
 
     `remaining` returns the seconds that are left. Raise OutOfTime, Throttled or AccessDenied.
     """
-    started = time.monotonic() - (starting.pop() if starting else 0)
+    started = time.monotonic()
     name = f"{batch['number']:07}.jsonl.gz"
     if store.get(f"results/{name}"):
         return
@@ -180,7 +175,7 @@ def run_batch(store, place, batch, classify=classify, remaining=lambda: float("i
 
 
 def read_message(message):
-    """Return the photos that S3 names in a message of a queue, with the time of each; raise ValueError or LookupError."""
+    """Return the photos that S3 names in a message of a queue; raise ValueError, LookupError or TypeError."""
     body = json.loads(message["body"])
     if body.get("Event") == "s3:TestEvent":
         return []

@@ -14,7 +14,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import re
 import sys
 import tempfile
@@ -32,7 +31,7 @@ import prices
 from batch import unpack
 from engines import Cloud, Here
 from report import Report, write
-from storage import Bucket, open_place
+from storage import Bucket
 
 MAX_BATCH_CHARACTERS = 200_000  # of keys; Step Functions hands on 256 KiB
 READERS = 32

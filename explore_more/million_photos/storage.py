@@ -1,4 +1,4 @@
-"""Where photos, plans and results lie: below a folder, or below a prefix of a bucket. Both classes have the same methods."""
+"""Where photos, plans and results lie: below a folder or in a bucket, which have the same methods."""
 
 import io
 import os
@@ -121,7 +121,7 @@ class Bucket:
         return f"s3://{self.name}/{self.prefix}"
 
     def keys(self, leave_out=()):
-        """Return the keys below the prefix, without empty objects that stand for folders, and those below `leave_out`."""
+        """Return the keys below the prefix, but for the markers of folders, and those below `leave_out`."""
         pages = aws("s3").get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix)
         return [
             photo["Key"]

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from ministack import app
 from ministack.services import ec2, ecr, eventbridge, lambda_svc
+from ministack.services import ec2, ecr, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 TYPES = provisioners._RESOURCE_HANDLERS
@@ -108,6 +109,30 @@ def retry_events_of_eventbridge():
             lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
     eventbridge._dispatch_to_lambda = dispatch
+def read_concurrency_of_maps():
+    """Distributed Maps ignore MaxConcurrencyPath, and start 64 functions at once."""
+    original = stepfunctions._run_distributed_map
+
+    def run_distributed_map(state, raw_input, effective, *others):
+        if "MaxConcurrencyPath" in state:
+            number = stepfunctions._resolve_path_or_ctx(state["MaxConcurrencyPath"], effective, others[-1])
+            state = {**state, "MaxConcurrency": number}
+        return original(state, raw_input, effective, *others)
+
+    stepfunctions._run_distributed_map = run_distributed_map
+
+
+def stop_maps():
+    """Distributed Maps start the rest of their items when their execution has been stopped."""
+    original = stepfunctions._run_sub_machine
+
+    def run_sub_machine(states, start_at, input_data, execution, context):
+        run = stepfunctions._map_runs.get(execution.get("mapRunArn"))
+        if run and stepfunctions._executions[run["executionArn"]]["status"] == "ABORTED":
+            raise stepfunctions._ExecutionError("States.Aborted", "The execution was stopped.")
+        return original(states, start_at, input_data, execution, context)
+
+    stepfunctions._run_sub_machine = run_sub_machine
 
 
 if __name__ == "__main__":
@@ -116,4 +141,6 @@ if __name__ == "__main__":
         report_missing_images()
         read_cors_of_http_apis()
         retry_events_of_eventbridge()
+        read_concurrency_of_maps()
+        stop_maps()
     app.main()
