@@ -3,6 +3,7 @@
 import json
 import subprocess
 import zipfile
+import time
 
 import pytest
 
@@ -151,6 +152,44 @@ def test_an_event_of_eventbridge_on_which_a_function_fails_is_kept(unmended, acc
 
     assert kept(account) == ["ours"]
     assert kept(unmended) == []
+# A Distributed Map that waits in each of its items, one after the other if it reads its own setting.
+WAITING_MAP = {
+    "StartAt": "Map",
+    "States": {
+        "Map": {
+            "Type": "Map",
+            "MaxConcurrencyPath": "$.concurrency",
+            "ItemsPath": "$.items",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "Wait",
+                "States": {"Wait": {"Type": "Wait", "Seconds": 5, "End": True}},
+            },
+            "End": True,
+        }
+    },
+}
+
+
+def test_a_map_starts_as_many_items_as_it_is_told_and_none_once_it_is_stopped(unmended, account):
+    def items_of_a_stopped_map(account):
+        definition = ["--definition", json.dumps(WAITING_MAP), "--role-arn", ROLE]
+        machine = account.aws("stepfunctions", "create-state-machine", "--name", "waiting", *definition)
+        content = json.dumps({"concurrency": 1, "items": [1, 2, 3, 4]})
+        name = ["--state-machine-arn", machine["stateMachineArn"], "--input", content]
+        execution = account.aws("stepfunctions", "start-execution", *name)["executionArn"]
+        time.sleep(0.3)
+        (run,) = account.aws("stepfunctions", "list-map-runs", "--execution-arn", execution)["mapRuns"]
+        account.aws("stepfunctions", "stop-execution", "--execution-arn", execution)
+        while True:
+            counts = account.aws("stepfunctions", "describe-map-run", "--map-run-arn", run["mapRunArn"])["itemCounts"]
+            if not counts["pending"] and not counts["running"]:
+                return counts["succeeded"], counts["failed"]
+            time.sleep(0.3)
+
+    assert items_of_a_stopped_map(unmended) == (4, 0)
+    succeeded, failed = items_of_a_stopped_map(account)
+    assert (succeeded, succeeded + failed) in ((1, 4), (2, 4))
 
 
 HANDLER = """
