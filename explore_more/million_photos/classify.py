@@ -57,6 +57,7 @@ def parse():
     parser.add_argument("--resume", action="store_true", help="do what an ended run with this name has left")
     parser.add_argument("--stop", action="store_true", help="stop the run with this name; --resume goes on with it")
     parser.add_argument("--concurrency", type=int, default=100, help="functions at once, at AWS; 100 if not given")
+    parser.add_argument("--batch-size", type=int, help="photos in a batch; chosen by their number if not given")
     parser.add_argument("--stack", default="explore-more-million-photos", help="the stack's name")
     options = parser.parse_args()
     if (options.resume or options.stop) and not options.name:
@@ -108,7 +109,7 @@ def plan(engine, options):
     keys = list(dict.fromkeys(keys))
     if not keys:
         sys.exit(f"There are no photos below {options.source}; is the name right? A prefix is a folder.")
-    batches = cut(keys, engine.batch_size(len(keys)))
+    batches = cut(keys, options.batch_size or engine.batch_size(len(keys)))
     name = write_plan(engine.store, batches)
     print(f"Run {options.name}: {len(keys):,} photos in {len(batches):,} batches", file=sys.stderr)
     return {"source": options.source, "keys": options.keys, "photos": len(keys), "batches": len(batches), "plan": name}
