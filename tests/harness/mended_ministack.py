@@ -123,8 +123,8 @@ def read_concurrency_of_maps():
 
 
 def stop_maps():
-    """Distributed Maps start the rest of their items when their execution has been stopped."""
-    original = stepfunctions._run_sub_machine
+    """Distributed Maps go on when their execution has been stopped, and end it as failed."""
+    original, fail = stepfunctions._run_sub_machine, stepfunctions._fail_execution
 
     def run_sub_machine(states, start_at, input_data, execution, context):
         run = stepfunctions._map_runs.get(execution.get("mapRunArn"))
@@ -132,7 +132,11 @@ def stop_maps():
             raise stepfunctions._ExecutionError("States.Aborted", "The execution was stopped.")
         return original(states, start_at, input_data, execution, context)
 
-    stepfunctions._run_sub_machine = run_sub_machine
+    def fail_execution(execution, *reasons):
+        if execution["status"] != "ABORTED":
+            fail(execution, *reasons)
+
+    stepfunctions._run_sub_machine, stepfunctions._fail_execution = run_sub_machine, fail_execution
 
 
 if __name__ == "__main__":
