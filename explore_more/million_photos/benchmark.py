@@ -3,6 +3,7 @@
 python benchmark.py                      all of it, with AVX2 alone where avx2_only.so hides the rest, and with VNNI
 python benchmark.py one                  on one core: inference alone, then batches from a simulated S3
 python benchmark.py s3 FOLDER HOST       be that S3, on the other core; it answers after 20 to 50 ms
+python benchmark.py table                the README's tables of what was measured
 python benchmark.py loop MODULE FOLDER   the obvious loop, with a module of ../../benchmarks
 """
 
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import prices
 from benchmarks import avx2_only
 from tests.harness.containers import bridge_address, find_base, running
 
@@ -191,6 +193,46 @@ def measure_memory(kind):
     return result
 
 
+def print_tables():
+    print(tables(json.loads((HERE / "measured.json").read_text())))
+
+
+def tables(measured):
+    """Return the README's tables, in Markdown."""
+    kinds = list(measured)
+    largest = str(SIZES[-1])
+    rows = [["inference alone, photos a second"] + [f"{measured[kind]['inference']:.1f}" for kind in kinds]]
+    for size in map(str, SIZES):
+        rates = [(measured[kind]["sizes"][size], measured[kind]["inference"]) for kind in kinds]
+        name = f"batches of {size} from S3"
+        rows.append([name] + [f"{rate:.1f} ({rate / inference:.0%})" for rate, inference in rates])
+    for downloads in map(str, DOWNLOADS):
+        rates = [measured[kind]["downloads"][downloads] for kind in kinds]
+        rows.append([f"batches of 60, downloads at once: {downloads}"] + [f"{rate:.1f}" for rate in rates])
+    for memory in map(str, MEMORIES):
+        rates = [measured[kind]["memory"][memory] for kind in kinds]
+        cells = [f"{rate:.1f}, ${bill(rate, int(memory))['computing']:.2f}" for rate in rates]
+        rows.append([f"image with {memory} MB, batches of {PHOTOS_OF_A_SIZE}; computing of a million", *cells])
+    bills = [bill(measured[kind]["sizes"][largest], 1769) for kind in kinds]
+    costs = [[f"a million: {name}"] + [f"${costs[name]:.3f}" for costs in bills] for name in bills[0]]
+    costs.append(["**a million, all in**"] + [f"**${sum(costs.values()):.2f}**" for costs in bills])
+    folder = [
+        [name] + [f"{measured[kind]['machine'][name]:.1f}" for kind in kinds] for name in measured[kinds[0]]["machine"]
+    ]
+    heads = ["one core", f"1,769 MB, batches of {largest}", "a folder, photos a second on two cores"]
+    return "\n\n".join(markdown([head, *kinds], part) for head, part in zip(heads, (rows, costs, folder)))
+
+
+def bill(rate, memory):
+    """Return what a million photos cost at a rate of photos a second."""
+    return prices.dollars(1_000_000, 1_000_000 / SIZES[-1], 1_000_000 / rate * memory / 1024)
+
+
+def markdown(head, rows):
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main():
     command = ["docker", "build", "--quiet", "--file", HERE / "Dockerfile", "--tag", IMAGE]
     subprocess.run([*command, "--build-arg", f"BASE={find_base('3.13')}", ROOT], check=True)
@@ -214,4 +256,4 @@ def main():
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or ["all"]
-    {"all": main, "one": measure_one_core, "s3": serve, "loop": loop}[command](*arguments)
+    {"all": main, "one": measure_one_core, "s3": serve, "loop": loop, "table": print_tables}[command](*arguments)

@@ -53,7 +53,7 @@ def parse():
     parser.add_argument("source", help="a folder, or s3://bucket/prefix")
     parser.add_argument("--name", help="the run's name; the same name does not run twice")
     parser.add_argument("--output", help="where the table goes: a folder, or s3://bucket/prefix")
-    parser.add_argument("--keys", help="a CSV of keys (first column), an inventory's CSV or its manifest.json")
+    parser.add_argument("--keys", help="a CSV with keys in its first column, or the manifest.json of an inventory")
     parser.add_argument("--resume", action="store_true", help="do what an ended run with this name has left")
     parser.add_argument("--stop", action="store_true", help="stop the run with this name; --resume goes on with it")
     parser.add_argument("--concurrency", type=int, default=100, help="functions at once, at AWS; 100 if not given")

@@ -9,7 +9,8 @@ import time
 import pytest
 from conftest import BROKEN, DEADLY, FAULT, FOLDER, ROOT, classify, rows_of
 
-from batch import Worker, run_batch, unpack
+from batch import OutOfTime, Worker, run_batch, unpack
+from classify import cut
 from storage import Folder
 
 
@@ -78,6 +79,36 @@ def test_a_photo_that_kills_the_process_is_a_row(how, folder, tmp_path, monkeypa
     died = [row["key"] for row in rows if row.get("error") == "function_died"]
     assert died == ["deadly.jpg"]
     assert how == "alone" or sum("scores" in row for row in rows) == 12
+
+
+def test_a_batch_goes_on_where_its_time_was_over(folder, tmp_path):
+    store, place = Folder(tmp_path / "store"), Folder(folder)
+    keys = place.keys()
+    for _ in keys[1:]:
+        with pytest.raises(OutOfTime):
+            run_batch(store, place, {"number": 3, "keys": keys}, remaining=lambda: 0)
+        assert store.names("results/") == []
+    run_batch(store, place, {"number": 3, "keys": keys}, remaining=lambda: 0)
+    result = store.get("results/0000003.jsonl.gz")
+    assert [row["key"] for row in unpack(result)[0]] == keys
+    run_batch(store, place, {"number": 3, "keys": keys}, classify=None)  # done before: nothing is classified
+    assert store.get("results/0000003.jsonl.gz") == result
+
+
+def test_a_photo_that_has_gone_is_a_row(folder, tmp_path):
+    store = Folder(tmp_path / "store")
+    run_batch(store, Folder(folder), {"number": 0, "keys": ["gone.jpg", "hat/gone.jpg", "hat"]})
+    rows, _, _ = unpack(store.get("results/0000000.jsonl.gz"))
+    assert [row["error"] for row in rows] == ["not_found"] * 3
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "🎩" * 250, '"' * 1000])
+def test_batches_are_small_enough_for_step_functions_and_leave_nothing_out(key):
+    keys = [f"{number}{key}" for number in range(1234)]
+    batches = cut(keys, 500)
+    assert [key for batch in batches for key in batch["keys"]] == keys
+    assert [batch["number"] for batch in batches] == list(range(len(batches)))
+    assert all(1 <= len(batch["keys"]) <= 500 and len(json.dumps(batch)) < 240_000 for batch in batches)
 
 
 def test_files_with_odd_names_are_classified(tmp_path):
