@@ -11,12 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from description import describe
-
 import drawing
 import generate_video
 import recognition
 import tracking
+from description import describe
 from errors import RequestError
 
 

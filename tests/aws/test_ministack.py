@@ -2,8 +2,8 @@
 
 import json
 import subprocess
-import zipfile
 import time
+import zipfile
 
 import pytest
 
@@ -152,6 +152,8 @@ def test_an_event_of_eventbridge_on_which_a_function_fails_is_kept(unmended, acc
 
     assert kept(account) == ["ours"]
     assert kept(unmended) == []
+
+
 # A Distributed Map that waits in each of its items, one after the other if it reads its own setting.
 WAITING_MAP = {
     "StartAt": "Map",

@@ -10,8 +10,7 @@ import re
 from uuid import uuid4
 
 from ministack import app
-from ministack.services import ec2, ecr, eventbridge, lambda_svc
-from ministack.services import ec2, ecr, stepfunctions
+from ministack.services import ec2, ecr, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 TYPES = provisioners._RESOURCE_HANDLERS
@@ -109,6 +108,8 @@ def retry_events_of_eventbridge():
             lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
     eventbridge._dispatch_to_lambda = dispatch
+
+
 def read_concurrency_of_maps():
     """Distributed Maps ignore MaxConcurrencyPath, and start 64 functions at once."""
     original = stepfunctions._run_distributed_map
