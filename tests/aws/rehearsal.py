@@ -1,6 +1,7 @@
 """deploy.sh in a rehearsal: an AWS on this machine, and a copy of the checkout to deploy to it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,9 @@ from tests.harness.aws import Account, running_aws
 from tests.harness.containers import find_base
 
 PYTHON = "3.13"  # what deploy.sh deploys by default
+# Its other defaults, which bring back what a test has set: deploy.sh keeps what is deployed.
+SETTLED = re.findall(r"^  settle (\w+) +([^\s\"]+) ", (ROOT / "deploy.sh").read_text(), re.MULTILINE)
+DEFAULTS = {name: default.strip("'") for name, default in SETTLED}
 
 
 class Rehearsal(Account):
@@ -22,18 +26,21 @@ class Rehearsal(Account):
     `is_live` tells whether what deploy.sh did last was to deploy the checkout as it is, with default settings.
     """
 
+    defaults = DEFAULTS
+
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.environ["BASE"] = find_base(PYTHON)
+        self.environ["READY_SECONDS"] = "5"  # ministack's endpoints and keys answer at once
         self.checkout = self.folder / "checkout"
         self.copy_checkout()
-        self.is_live = False
+        self.is_live, self.has_defaults = False, True
 
     def reset(self):
         """Empty the account, and make a fresh checkout."""
         super().reset()
         self.copy_checkout()
-        self.is_live = False
+        self.is_live, self.has_defaults = False, True
 
     def copy_checkout(self):
         """Put the files of the working tree, as a clone would have them, into `checkout`."""
@@ -66,7 +73,8 @@ class Rehearsal(Account):
                 self.kill()
         output = process.stdout.read()
         status = process.wait()
-        self.is_live = status == 0 and not (arguments or settings or self.is_edited)
+        self.has_defaults = settings == DEFAULTS or (self.has_defaults and not settings)
+        self.is_live = status == 0 and self.has_defaults and not (arguments or self.is_edited)
         return SimpleNamespace(status=status, output=output, errors="".join(errors))
 
     def client(self, *photos, **environ):

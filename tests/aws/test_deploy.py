@@ -1,6 +1,8 @@
 """deploy.sh, from an empty account to a live API and back, against ministack and a real Docker Engine."""
 
 import json
+import re
+import subprocess
 
 import check_readme
 import pytest
@@ -21,7 +23,7 @@ def live(account):
     account.proxy.reset()
     if not account.is_live:
         account.copy_checkout()
-        result = account.deploy()
+        result = account.deploy(**({} if account.has_defaults else account.defaults))
         assert result.status == 0, result.errors
     account.proxy.reset()
     return account
@@ -41,6 +43,17 @@ def resources(account):
     """Return {logical id: physical id} of the live stack; revisions are cut off from the logical ids."""
     listed = account.aws("cloudformation", "list-stack-resources", "--stack-name", NAME)["StackResourceSummaries"]
     return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
+
+
+def live_version(account):
+    """Return the version that the endpoint asks."""
+    return account.aws("lambda", "get-alias", "--function-name", NAME, "--name", "live")["FunctionVersion"]
+
+
+def versions(account):
+    """Return the published versions."""
+    listed = account.aws("lambda", "list-versions-by-function", "--function-name", NAME)["Versions"]
+    return {version["Version"] for version in listed} - {"$LATEST"}
 
 
 def image_tags(account):
@@ -120,11 +133,16 @@ def test_the_page_on_another_host_shows_what_the_api_answers(live, browser, page
     page.close()
 
 
-def test_a_fault_of_the_api_may_be_read_by_a_browser(live):
+@pytest.mark.parametrize(
+    ("kind", "status"), [("DEFAULT_5XX", None), ("INTEGRATION_FAILURE", "503"), ("API_CONFIGURATION_ERROR", "503")]
+)
+def test_a_fault_of_the_api_is_in_our_form_and_may_be_read_by_a_browser(live, kind, status):
     """The stand-in does not send its 5xx through this, as AWS does."""
-    response = ["get-gateway-response", "--rest-api-id", resources(live)["Api"], "--response-type", "DEFAULT_5XX"]
-    headers = live.aws("apigateway", *response)["responseParameters"]
-    assert headers[f"gatewayresponse.header.{ORIGIN}"] == "'*'"
+    response = ["get-gateway-response", "--rest-api-id", resources(live)["Api"], "--response-type", kind]
+    answer = live.aws("apigateway", *response)
+    assert answer["responseParameters"][f"gatewayresponse.header.{ORIGIN}"] == "'*'"
+    assert answer["responseTemplates"]["application/json"].startswith('{"error": {"code": ')
+    assert answer.get("statusCode") == status
 
 
 def test_the_repository_scans_keeps_its_tags_and_lets_only_this_accounts_lambda_pull(live):
@@ -134,7 +152,8 @@ def test_the_repository_scans_keeps_its_tags_and_lets_only_this_accounts_lambda_
     policy = json.loads(live.aws("ecr", "get-repository-policy", "--repository-name", NAME)["policyText"])
     (statement,) = policy["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
-    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": repository["registryId"]}
+    ours = f"arn:aws:lambda:eu-west-1:{repository['registryId']}:function:*"
+    assert statement["Condition"] == {"ArnLike": {"aws:SourceArn": ours}}
 
 
 def test_the_function_may_only_write_its_logs_and_only_this_api_may_call_it(live):
@@ -145,7 +164,9 @@ def test_the_function_may_only_write_its_logs_and_only_this_api_may_call_it(live
     (statement,) = role["PolicyDocument"]["Statement"]
     assert sorted(statement["Action"]) == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert f":log-group:/aws/lambda/{NAME}:" in statement["Resource"]
-    (caller,) = json.loads(live.aws("lambda", "get-policy", "--function-name", NAME)["Policy"])["Statement"]
+    (caller,) = json.loads(live.aws("lambda", "get-policy", "--function-name", NAME, "--qualifier", "live")["Policy"])[
+        "Statement"
+    ]
     assert caller["Principal"] == {"Service": "apigateway.amazonaws.com"}
     assert caller["Condition"]["ArnLike"]["AWS:SourceArn"].endswith(f":{names['Api']}/*/POST/predict")
 
@@ -159,7 +180,10 @@ def test_logs_end_requests_are_throttled_alarms_watch_and_all_is_tagged(live):
     assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (20, 10)
     alarms = live.aws("cloudwatch", "describe-alarms")["MetricAlarms"]
     watched = {alarm["MetricName"]: {d["Name"]: d["Value"] for d in alarm["Dimensions"]} for alarm in alarms}
-    assert watched == {"5XXError": {"ApiName": NAME, "Stage": "test"}, "Throttles": {"FunctionName": NAME}}
+    ours = {"FunctionName": NAME}
+    assert watched == {"internal": {}, "Errors": {**ours, "Resource": f"{NAME}:live"}, "Throttles": ours}
+    (counted,) = live.aws("logs", "describe-metric-filters", "--log-group-name", f"/aws/lambda/{NAME}")["metricFilters"]
+    assert counted["filterPattern"] == '{ $.error = "internal" }'
     function = live.aws("lambda", "get-function", "--function-name", NAME)
     api = live.aws("apigateway", "get-rest-api", "--rest-api-id", names["Api"])
     role = live.aws("iam", "list-role-tags", "--role-name", names["Role"])["Tags"]
@@ -186,87 +210,216 @@ def test_status_shows_what_is_deployed_and_fails_where_nothing_is(live):
     assert (nothing.status, nothing.output) == (1, "")
 
 
-def test_a_change_of_code_is_deployed_and_the_image_before_it_is_kept(live):
-    (former,) = image_tags(live) & {kept_tags(live)[0]}
+def test_a_change_of_code_answers_after_its_trial_and_is_rolled_back_in_one_command(live):
+    former, version = kept_tags(live)[0], live_version(live)
+    answers = []
+
+    def ask(name):
+        if name.endswith("/versions") or "/invocations" in name:
+            answers.append(post(live.url, {}).json()["error"]["message"])
+
+    live.proxy.after = ask
     live.edit("image_source.py", "Send {", "Now send {")
     result = live.deploy()
+    live.proxy.reset()
     assert result.status == 0, result.errors
+    assert [answer.startswith("Send") for answer in answers] == [True, True]
     assert "Now send" in post(live.url, {}).json()["error"]["message"]
-    assert former in image_tags(live)
-    assert kept_tags(live)[1:] == [former]
+    assert len(kept_tags(live)) == 2
+    assert kept_tags(live)[1] == former
+    newer = live_version(live)
+    assert versions(live) == {version, newer}
 
-
-def test_a_prediction_that_fails_is_told_with_the_functions_log_and_not_saved(live):
-    saved = live.url
-    fault = 'import os\n\nif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:\n    raise OSError("no such luck")\n'
-    live.edit("interpreter.py", "import os\n", fault)
-    (live.checkout / ".predict-url").write_text("before\n")
+    # Killed after CloudFormation began, and called again: it is the same version that comes back.
+    live.proxy.after = lambda name: live.kill() if name == "UpdateStack" else None
+    assert live.deploy("rollback").status < 0
+    for changes in (["UpdateStack"], []):
+        assert live.proxy.changes() == changes
+        live.proxy.reset()
+        result = live.deploy("rollback")
+        assert (result.status, result.output) == (0, live.url + "\n"), result.errors
+        assert "Now send" not in post(live.url, {}).json()["error"]["message"]
+        assert live_version(live) == version
+    # Deployed again, the newer one is there already.
     result = live.deploy()
+    assert result.status == 0, result.errors
+    assert (live_version(live), versions(live)) == (newer, {version, newer})
+    assert "Now send" in post(live.url, {}).json()["error"]["message"]
+
+
+BROKEN_START = 'import os\n\nif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:\n    raise OSError("no such luck")\n'
+
+
+def test_a_version_that_fails_its_trial_is_told_with_its_log_and_never_asked(live):
+    saved, version = live.url, live_version(live)
+    live.edit("interpreter.py", "import os\n", BROKEN_START)
+    (live.checkout / ".predict-url").write_text("before\n")
+    result = live.deploy(MEMORY="1024", CORS_ORIGIN="https://example.com")
     assert (result.status, result.output) == (1, "")
     assert "no such luck" in result.errors
-    assert result.errors.splitlines()[-1].startswith("deploy.sh: ")
-    assert live.url == "before"
-    assert post(saved, GOOD).status_code == 502
+    assert result.errors.splitlines()[-1].startswith("deploy.sh: version ")
+    assert (live.url, live_version(live)) == ("before", version)
+    answer = post(saved, GOOD)
+    assert (answer.status_code, answer.headers[ORIGIN]) == (200, "*")
+    # Nor are its settings kept.
     live.copy_checkout()
-    assert live.deploy().output == saved + "\n"
+    mended = live.deploy()
+    assert (mended.status, mended.output) == (0, saved + "\n")
+    assert "Changed settings" not in mended.errors
+    assert parameters(live)["Memory"] == "768"
+    assert versions(live) == {version, parameters(live)["PreviousVersion"] or version}
 
 
-def test_the_image_is_built_for_lambdas_processor_and_without_attestations(live, tmp_path):
-    wrapper = tmp_path / "docker"
-    wrapper.write_text(
-        '#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS $*" >>"${0%/*}/calls"\nPATH=${PATH#*:}\nexec docker "$@"\n'
-    )
-    wrapper.chmod(0o755)
-    live.edit("interpreter.py", "import os\n", "import os\n\n")
-    result = live.deploy(PATH=f"{tmp_path}:{live.environ['PATH']}")
-    assert result.status == 0, result.errors
-    assert "\n1 build --platform linux/amd64 " in (tmp_path / "calls").read_text()
-
-
-def test_an_answer_with_another_class_is_a_failure(live):
-    live.edit("deploy.sh", "PHOTO_CLASS=pants", "PHOTO_CLASS=hat")
-    result = live.deploy()
+def test_a_first_version_that_sees_another_class_gets_no_endpoint(empty):
+    empty.edit("deploy.sh", "PHOTO_CLASS=pants", "PHOTO_CLASS=hat")
+    result = empty.deploy(AUTHORIZATION="AWS_IAM")
     assert (result.status, result.output) == (1, "")
     assert "does not see hat" in result.errors
+    assert empty.aws("apigateway", "get-rest-apis")["items"] == []
+    assert empty.deploy("rollback").status == 2
+    # What protects it is kept for the next try.
+    empty.copy_checkout()
+    assert empty.deploy().status == 0
+    assert post(empty.url, GOOD).status_code == 403
 
 
-def test_an_api_key_an_origin_and_other_sizes(live):
+def test_the_image_is_built_for_lambdas_processor_loaded_and_without_attestations(empty, tmp_path):
+    """As with buildx, which this machine may lack: a builder in a container keeps what it is not told to load."""
+    wrapper = tmp_path / "docker"
+    wrapper.write_text(
+        '#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS $*" >>"${0%/*}/calls"\n'
+        '[ "$1" = buildx ] && exit\n[ "$1" = build ] && exit 1\nPATH=${PATH#*:}\nexec docker "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    path = f"{tmp_path}:{empty.environ['PATH']}"
+    tags = set()
+    for architecture, platform in (("x86_64", "linux/amd64"), ("arm64", "linux/arm64")):
+        result = empty.deploy(PATH=path, ARCHITECTURE=architecture)
+        assert result.status == 1
+        build = (tmp_path / "calls").read_text().splitlines()[-1]
+        assert build.startswith(f"1 build --load --platform {platform} ")
+        tags.add(re.search(r"--tag (\S+)", build)[1])
+    assert len(tags) == 2
+
+
+def test_settings_stay_until_others_are_given(live):
     url = live.url
-    settings = {"REQUIRE_API_KEY": "true", "CORS_ORIGIN": "https://example.com", "MEMORY": "1024"}
-    result = live.deploy(**settings, RESERVED_CONCURRENCY="3", TIMEOUT="20", LOG_DAYS="3", THROTTLE_RATE="5")
+    settings = {"REQUIRE_API_KEY": "true", "CORS_ORIGIN": "https://example.com", "MEMORY": "1024", "STAGE_NAME": "test"}
+    others = {"RESERVED_CONCURRENCY": "3", "TIMEOUT": "20", "LOG_DAYS": "3", "THROTTLE_RATE": "5"}
+    result = live.deploy(**settings, **others, ALARM_EMAIL="me@example.com")
     assert result.status == 0, result.errors
+    assert "  MEMORY: 768 → 1024\n" in result.errors
+    assert "STAGE_NAME:" not in result.errors
     assert live.client().returncode == 1
     refused = post(url, GOOD)
     assert (refused.status_code, refused.headers[ORIGIN]) == (403, "https://example.com")
     assert requests.options(url, timeout=60).headers[ORIGIN] == "https://example.com"
-    key = live.aws("apigateway", "get-api-key", "--api-key", resources(live)["ApiKey"], "--include-value")["value"]
+    find_key = ["apigateway", "get-api-key", "--api-key", resources(live)["ApiKey"], "--include-value"]
+    key = live.aws(*find_key)["value"]
     assert key not in result.errors + result.output
     client = live.client(PREDICT_API_KEY=key)
     assert client.stdout.splitlines()[-1] == "pants", client.stderr
     assert post(url, GOOD, **{"x-api-key": key}).headers[ORIGIN] == "https://example.com"
-    function = live.aws("lambda", "get-function", "--function-name", NAME)
+    function = live.aws("lambda", "get-function", "--function-name", NAME, "--qualifier", "live")
     assert (function["Configuration"]["MemorySize"], function["Configuration"]["Timeout"]) == (1024, 20)
     assert parameters(live)["ReservedConcurrency"] == "3"  # the stand-in reserves nothing
-    # Without the settings the API is open again, as the defaults have it.
-    assert live.deploy().status == 0
-    assert post(url, GOOD).status_code == 200
+    (topic,) = live.aws("sns", "list-topics")["Topics"]
+    (told,) = live.aws("sns", "list-subscriptions")["Subscriptions"]
+    assert (told["Endpoint"], told["TopicArn"]) == ("me@example.com", topic["TopicArn"])
+    alarms = live.aws("cloudwatch", "describe-alarms")["MetricAlarms"]
+    assert [alarm["AlarmActions"] for alarm in alarms] == [[topic["TopicArn"]]] * 3
+
+    # Nothing given, nothing changes: least of all what protects the API.
+    live.proxy.reset()
+    again = live.deploy()
+    assert (again.status, live.proxy.changes()) == (0, []), again.errors
+    assert live.aws(*find_key)["value"] == key
+    opened = live.deploy(REQUIRE_API_KEY="false", CORS_ORIGIN="*", ALARM_EMAIL="none")
+    assert opened.status == 0, opened.errors
+    assert "  REQUIRE_API_KEY: true → false\n" in opened.errors
+    assert "  CORS_ORIGIN: https://example.com → *\n" in opened.errors
+    assert (post(url, GOOD).status_code, parameters(live)["Memory"]) == (200, "1024")
+    assert live.aws("sns", "list-topics")["Topics"] == []
 
 
 def test_iam_authorization_and_provisioned_concurrency(live):
     url = live.url
-    settings = {"AUTHORIZATION": "AWS_IAM", "PROVISIONED_CONCURRENCY": "1"}
-    result = live.deploy(**settings)
+    result = live.deploy(AUTHORIZATION="AWS_IAM", PROVISIONED_CONCURRENCY="1")
     assert result.status == 0, result.errors
     assert post(url, GOOD).status_code == 403
     assert requests.options(url, timeout=60).status_code == 204
     concurrency = ["get-provisioned-concurrency-config", "--function-name", NAME, "--qualifier", "live"]
     assert live.aws("lambda", *concurrency)["RequestedProvisionedConcurrentExecutions"] == 1
-    former = live.aws("lambda", "get-alias", "--function-name", NAME, "--name", "live")["FunctionVersion"]
+    former = live_version(live)
     live.edit("image_source.py", "Send {", "Now send {")
-    assert live.deploy(**settings).status == 0
-    assert live.aws("lambda", "get-alias", "--function-name", NAME, "--name", "live")["FunctionVersion"] != former
+    assert live.deploy().status == 0
+    assert live_version(live) != former
     signed = post(url, {}, Authorization="AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/execute-api/aws4_request")
     assert "Now send" in signed.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("endpoint", ["http", "url"])
+def test_another_endpoint_answers_alike(live, endpoint, browser, page_elsewhere):
+    names = resources(live)
+    result = live.deploy(ENDPOINT=endpoint, CORS_ORIGIN="*")
+    assert result.status == 0, result.errors
+    assert f"  ENDPOINT: rest → {endpoint}\n" in result.errors
+    assert live.aws("apigateway", "get-rest-apis")["items"] == []
+    assert names.keys() - resources(live).keys() >= {"Api", "Stage", "Permission"}
+    client = live.client()
+    assert client.stdout.splitlines()[-1] == "pants", client.stderr
+    asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    preflight = requests.options(live.url, headers=asked, timeout=60)
+    assert (preflight.ok, preflight.headers[ORIGIN]) == (True, "*")
+    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"]
+    refused = post(live.url, {}, Origin="https://example.com")
+    assert (refused.status_code, refused.json()["error"]["code"], refused.headers[ORIGIN]) == (
+        400,
+        "missing_input",
+        "*",
+    )
+    page = browser.new_page()
+    page.goto(f"{page_elsewhere}?endpoint={live.url}")
+    page.click("#samples img[src*=hat]")
+    expect(page.locator("#status")).to_contain_text("hat, ", timeout=60_000)
+    expect(page.locator("#times")).to_contain_text("inference")
+    page.close()
+    assert (live.deploy("status").output, live.deploy().output) == (live.url + "\n",) * 2
+    signed = live.deploy(AUTHORIZATION="AWS_IAM")
+    assert signed.status == 0, signed.errors
+    assert post(live.url, GOOD).status_code == 403
+    client = live.client()
+    assert (client.returncode, len(client.stderr.splitlines())) == (1, 1)
+    assert "403" in client.stderr
+
+
+def test_snapstart_and_access_logs_are_had_where_they_can(live):
+    result = live.deploy(SNAPSTART="true", ACCESS_LOGS="true")
+    assert (result.status, live.proxy.changes()) == (2, [])
+    assert "ENDPOINT=http" in result.errors.splitlines()[-1]
+    result = live.deploy(SNAPSTART="true", ACCESS_LOGS="true", ENDPOINT="http")
+    assert result.status == 0, result.errors
+    function = live.aws("lambda", "get-function-configuration", "--function-name", NAME, "--qualifier", "live")
+    assert function["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    (api,) = live.aws("apigatewayv2", "get-apis")["Items"]
+    stage = live.aws("apigatewayv2", "get-stage", "--api-id", api["ApiId"], "--stage-name", "test")
+    line = json.loads(stage["AccessLogSettings"]["Format"])
+    assert f":log-group:/aws/lambda/{NAME}-access" in stage["AccessLogSettings"]["DestinationArn"]
+    assert line["status"] == "$context.status"
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
+
+
+def test_a_revision_of_digits_is_no_number(live, tmp_path):
+    git = tmp_path / "git"
+    git.write_text('#!/bin/sh\nPATH=${PATH#*:}\n[ "$*" = "hash-object --stdin" ] || exec git "$@"\n')
+    git.write_text(git.read_text() + "cat >/dev/null\necho 0123456701230000\n")
+    git.chmod(0o755)
+    path = f"{tmp_path}:{live.environ['PATH']}"
+    assert live.deploy(PATH=path).status == 0
+    live.proxy.reset()
+    again = live.deploy(PATH=path)
+    assert (again.status, live.proxy.changes()) == (0, [])
+    assert "Revision 012345670123 is there already" in again.errors
 
 
 def test_other_names_stand_beside_the_first_and_go_alone(live):
@@ -280,7 +433,13 @@ def test_other_names_stand_beside_the_first_and_go_alone(live):
     result = live.deploy(**names)
     assert result.status == 0, result.errors
     assert "/v1/" in live.url
-    assert live.deploy("destroy", "--yes", **names).status == 0
+    other = live.deploy(STACK_NAME="second", FUNCTION_NAME="third")
+    assert (other.status, "FUNCTION_NAME" in other.errors.splitlines()[-1]) == (2, True)
+    # The stack knows its other names.
+    second = live.url
+    assert live.deploy("status", STACK_NAME="second").output == second + "\n"
+    assert live.deploy("destroy", "--yes", STACK_NAME="second").status == 0
+    assert len(live.aws("ecr", "describe-repositories")["repositories"]) == 1
     assert not (live.checkout / ".predict-url").exists()
     assert post(first, GOOD).status_code == 200
 
@@ -344,6 +503,20 @@ def test_a_stack_that_something_else_is_about_to_make_is_refused_by_name(account
         ({"REQUIRE_API_KEY": "yes"}, "REQUIRE_API_KEY"),
         ({"REPOSITORY_NAME": "Upper"}, "REPOSITORY_NAME"),
         ({"PROVISIONED_CONCURRENCY": "-1"}, "PROVISIONED_CONCURRENCY"),
+        ({"RESERVED_CONCURRENCY": "991"}, "RESERVED_CONCURRENCY=991 cannot be had: of the account's 1000 executions"),
+        ({"PROVISIONED_CONCURRENCY": "991"}, "give 990 at most"),
+        ({"RESERVED_CONCURRENCY": "0"}, "RESERVED_CONCURRENCY"),
+        ({"RESERVED_CONCURRENCY": "2", "PROVISIONED_CONCURRENCY": "3"}, "above RESERVED_CONCURRENCY=2"),
+        ({"SNAPSTART": "true", "PROVISIONED_CONCURRENCY": "1"}, "SNAPSTART=false"),
+        ({"SNAPSTART": "true", "PYTHON_VERSION": "3.11"}, "3.12"),
+        ({"ARCHITECTURE": "arm64", "PYTHON_VERSION": "3.8"}, "ARCHITECTURE"),
+        ({"ENDPOINT": "grpc"}, "ENDPOINT"),
+        ({"ENDPOINT": "http", "REQUIRE_API_KEY": "true"}, "REQUIRE_API_KEY=false"),
+        ({"ENDPOINT": "url", "REQUIRE_API_KEY": "true"}, "REQUIRE_API_KEY=false"),
+        ({"ENDPOINT": "url", "THROTTLE_RATE": "5"}, "no throttle"),
+        ({"ENDPOINT": "url", "ACCESS_LOGS": "true"}, "ACCESS_LOGS=false"),
+        ({"ALARM_EMAIL": "me"}, "ALARM_EMAIL"),
+        ({"SERVICE_ROLE": "deployer"}, "SERVICE_ROLE"),
     ],
 )
 def test_what_cannot_work_is_one_line_before_anything_is_changed(account, settings, words):
@@ -352,6 +525,31 @@ def test_what_cannot_work_is_one_line_before_anything_is_changed(account, settin
     assert (result.status, result.output, len(result.errors.splitlines())) == (2, "", 1), result.errors
     assert words in result.errors
     assert account.proxy.changes() == []
+
+
+def test_iam_with_a_profile_is_refused_where_the_aws_cli_cannot_tell_its_keys(account):
+    """As the AWS CLI 1 cannot; it is the one at hand."""
+    folder = account.folder / ".aws"
+    folder.mkdir(exist_ok=True)
+    (folder / "credentials").write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    try:
+        account.proxy.reset()
+        keys = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        result = account.deploy(AUTHORIZATION="AWS_IAM", **keys)
+        assert (result.status, len(result.errors.splitlines()), account.proxy.changes()) == (2, 1, [])
+        assert "AWS CLI 2" in result.errors
+    finally:
+        (folder / "credentials").unlink()
+
+
+def test_help_is_found_from_another_folder(account):
+    command = ["checkout/deploy.sh", "help"]
+    result = subprocess.run(
+        command, cwd=account.folder, env=account.environ, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("From this checkout")
+    assert "./deploy.sh rollback" in result.stdout
 
 
 def test_expired_credentials_are_one_line_before_anything_is_changed(account):
@@ -394,6 +592,7 @@ def test_destroy_asks_and_then_leaves_nothing(live):
     assert live.aws("iam", "list-roles", "--query", "Roles[?starts_with(RoleName, 'clothing')]") == []
     assert live.aws("logs", "describe-log-groups")["logGroups"] == []
     assert live.aws("cloudwatch", "describe-alarms")["MetricAlarms"] == []
+    assert live.aws("sns", "list-topics")["Topics"] == []
     again = live.deploy("destroy", "--yes")
     assert again.status == 0
     assert "Nothing" in again.errors

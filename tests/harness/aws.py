@@ -93,7 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         if "X-Amz-Target" in self.headers:
             return self.headers["X-Amz-Target"].split(".")[-1]
         action = parse_qs(body.decode(errors="replace")).get("Action") if body.startswith(b"Action=") else None
-        return action[0] if action else "predict" if "_user_request_" in self.path else f"{self.command} {self.path}"
+        is_prediction = "/_user_request_/" in self.path or "/lambda-url/" in self.path
+        return action[0] if action else "predict" if is_prediction else f"{self.command} {self.path}"
 
     def fail(self, status, code):
         """Answer as the service would that the call names: in XML, or in JSON with the code in a header."""
