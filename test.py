@@ -6,7 +6,7 @@ python test.py photos/ 'more/*.webp'                the photos of a folder and t
 python test.py --json photos/                       a JSON object for each, on a line of its own
 python test.py --plot photo.jpg                     also draw the photo beside its probabilities, in photo-scores.png
 
-The endpoint is PREDICT_URL, else the REST API of AWS_REGION and API_NUMBER, else what deploy.sh
+The endpoint is PREDICT_URL, else the REST or HTTP API of AWS_REGION and API_NUMBER, else what deploy.sh
 saved, else the function that `make run` serves on localhost:8080. PREDICT_API_KEY is the key of an API
 that asks for one.
 """
@@ -153,12 +153,12 @@ def is_scores(answer):
 
 
 def describe_error(answer, status):
-    """Return one line for an error of Lambda's, of the function's or of API Gateway's."""
+    """Return one line for an error of Lambda's, of the function's, of API Gateway's or of a function URL's."""
     answer = answer if isinstance(answer, dict) else {"message": json.dumps(answer)}
     if "errorMessage" in answer:
         return " ".join(f"{answer.get('errorType')}: {answer['errorMessage']}".split())
     error = answer["error"] if isinstance(answer.get("error"), dict) else answer
-    message = error.get("message", json.dumps(error))
+    message = error.get("message") or error.get("Message") or json.dumps(error)
     return " ".join(f"HTTP {status}, {error.get('code', 'error')}: {message}".split())
 
 

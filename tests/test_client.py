@@ -99,6 +99,7 @@ def test_files_are_sent_as_base64_and_addresses_as_url(api):
     [
         (400, {"error": {"code": "invalid_url", "message": "No host."}}, "HTTP 400, invalid_url: No host."),
         (403, {"message": "Missing Authentication Token"}, "HTTP 403, error: Missing Authentication Token"),
+        (403, {"Message": "Forbidden"}, "HTTP 403, error: Forbidden"),
         (200, {"errorType": "too_large", "errorMessage": "Too large."}, "too_large: Too large."),
         (502, "Bad Gateway", "HTTP 502"),
         (200, [1, 2], "[1, 2]"),

@@ -435,13 +435,14 @@ function readAnswer({ request, milliseconds }) {
     throw new Error(`${endpoint.host} answered HTTP ${request.status} without JSON; is it the API's address?`);
   }
   const error = answer?.error || answer;
+  const message = error?.message || error?.Message; // a function URL's own refusals begin with a capital
   if (error?.code === "INVALID_API_KEY") {
     $("access").open = true;
     throw new Error("This API asks for a key; type it in the field API key.");
   }
   const isScores = answer && Object.keys(answer).length && Object.values(answer).every(Number.isFinite);
   if (request.status !== 200 || !isScores) {
-    throw new Error(error?.message || `The answer is HTTP ${request.status}, without scores.`);
+    throw new Error(message || `The answer is HTTP ${request.status}, without scores.`);
   }
   return { scores: answer, milliseconds, timing: request.getResponseHeader("Server-Timing") || "" };
 }

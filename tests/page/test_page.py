@@ -503,6 +503,7 @@ def test_a_device_that_is_offline_is_told_and_tries_again_when_asked(page):
     [
         ({"status": 502, "body": "<html>"}, "answered HTTP 502 without JSON"),
         ({"json": {"message": "Missing Authentication Token"}, "status": 403}, "Missing Authentication Token"),
+        ({"json": {"Message": "Forbidden"}, "status": 403}, "Forbidden"),
         ({"json": {"errorMessage": "no scores"}}, "without scores"),
         ({"json": []}, "without scores"),
         ({"body": "null"}, "without scores"),
