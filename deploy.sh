@@ -61,11 +61,9 @@ deploy() {
 show_status() {
   check_tools aws
   look
-  local status
-  status=$(stack StackStatus)
-  [[ -n $status ]] || fail "stack $STACK_NAME does not exist in $REGION of account $ACCOUNT"
-  say "Stack $STACK_NAME in $REGION of account $ACCOUNT: $status"
-  sort "$TEMPORARY/parameters" | sed 's/^/  /' >&2
+  [[ -n $(of_stack StackStatus) ]] || fail "stack $STACK_NAME does not exist in $REGION of account $ACCOUNT"
+  say "Stack $STACK_NAME in $REGION of account $ACCOUNT"
+  sort "$TEMPORARY/stack" | sed 's/^/  /' >&2
   read_endpoint
   [[ -n $URL ]] || fail "the stack has no endpoint yet"
   echo "$URL"
@@ -138,7 +136,7 @@ look() {
   export AWS_REGION=$REGION AWS_DEFAULT_REGION=$REGION
   export AWS_PAGER="" AWS_RETRY_MODE="${AWS_RETRY_MODE:-standard}" AWS_MAX_ATTEMPTS="${AWS_MAX_ATTEMPTS:-6}"
   identify
-  read_stack
+  read_deployed
   settle_settings
   IMAGE=${REGISTRY:-$ACCOUNT.dkr.ecr.$REGION.amazonaws.com}/$REPOSITORY_NAME
   LOG_GROUP=/aws/lambda/$FUNCTION_NAME
@@ -153,23 +151,29 @@ identify() {
   STEP="look at what is deployed"
 }
 
-# Write the stack's parameters to a file, and the settings that they and the live version hold to another.
+# Keep what the stack says, as lines of a name, a tab and a value: its status, parameters and outputs.
 read_stack() {
-  local name version=""
-  stack 'Parameters[].[ParameterKey, ParameterValue]' >"$TEMPORARY/parameters"
-  name=$(parameter FunctionName)
-  [[ -z $(parameter LiveVersion) ]] ||
-    version=$(lookup lambda get-function-configuration --function-name "$name" --qualifier live --query Description)
-  {
-    tr ' ' '\n' <<<"$version" | sed -n '/=/p' # first, as a version that failed its trial left its parameters
-    awk -F '\t' '{ gsub(/[A-Z]/, "_&", $1); print toupper(substr($1, 2)) "=" $2 }' "$TEMPORARY/parameters"
-    parameter ImageUri | sed -n 's|^[^/]*/\(.*\)@.*|REPOSITORY_NAME=\1|p'
-  } >"$TEMPORARY/settings"
+  stack "[[['StackStatus', StackStatus]], Parameters[].[ParameterKey, ParameterValue], Outputs[].[OutputKey, OutputValue]]" >"$TEMPORARY/stack"
 }
 
-parameter() { sed -n "s/^$1$(printf '\t')//p" "$TEMPORARY/parameters"; }
+# Print a value of the stack as it was read last, or nothing.
+of_stack() { sed -n "s/^$1$(printf '\t')//p" "$TEMPORARY/stack"; }
 
-remembered() { sed -n "s/^$1=//p" "$TEMPORARY/settings" | head -n 1; }
+# Keep the settings that are deployed, as lines such as MEMORY=768. Those of the live version come first and hold,
+# as a version that failed its trial has left its parameters in the stack.
+read_deployed() {
+  read_stack
+  local version=""
+  [[ -z $(of_stack LiveVersion) ]] || version=$(lookup lambda get-function-configuration \
+    --function-name "$(of_stack FunctionName)" --qualifier live --query Description)
+  {
+    tr ' ' '\n' <<<"$version" | sed -n '/=/p'
+    awk -F '\t' '{ gsub(/[A-Z]/, "_&", $1); print toupper(substr($1, 2)) "=" $2 }' "$TEMPORARY/stack"
+    of_stack ImageUri | sed -n 's|^[^/]*/\(.*\)@.*|REPOSITORY_NAME=\1|p'
+  } >"$TEMPORARY/deployed"
+}
+
+deployed() { sed -n "s/^$1=//p" "$TEMPORARY/deployed" | head -n 1; }
 
 settle_settings() {
   THROTTLE_IS_GIVEN=${THROTTLE_RATE-}${THROTTLE_BURST-}
@@ -199,11 +203,11 @@ settle_settings() {
 
 # Give a setting its value: the one that is given, else the deployed one, else the default.
 settle() {
-  local name=$1 default=$2 deployed
-  deployed=$(remembered "$name")
-  printf -v "$name" %s "${!name:-${deployed:-$default}}"
+  local name=$1 default=$2 old
+  old=$(deployed "$name")
+  printf -v "$name" %s "${!name:-${old:-$default}}"
   if (($# == 3)); then check_text "$name" "$3"; else check_number "$name" "$3" "$4"; fi
-  [[ -z $deployed || ${!name} == "$deployed" ]] || CHANGES+="  $name: $deployed → ${!name}"$'\n'
+  [[ -z $old || ${!name} == "$old" ]] || CHANGES+="  $name: $old → ${!name}"$'\n'
 }
 
 check_text() { [[ ${!1} =~ $2 ]] || refuse "$1 is '${!1}'; it must match $2"; }
@@ -216,7 +220,7 @@ check_number() {
 
 # Refuse what cannot be had together.
 check_combinations() {
-  [[ -z $(parameter ImageUri) || $(cut -f 1 "$TEMPORARY/parameters") == *VersionContent* ]] ||
+  [[ -z $(of_stack ImageUri) || $(cut -f 1 "$TEMPORARY/stack") == *VersionContent* ]] ||
     refuse "an older deploy.sh made the stack $STACK_NAME; choose another STACK_NAME, or run: ./deploy.sh destroy"
   [[ $CHANGES != *"FUNCTION_NAME:"* && $CHANGES != *"REPOSITORY_NAME:"* ]] ||
     refuse "a stack keeps its FUNCTION_NAME and REPOSITORY_NAME; choose another STACK_NAME for others"
@@ -244,7 +248,7 @@ check_account() {
   local limits quota free taken role
   limits=$(lookup lambda get-account-settings --query 'AccountLimit.[ConcurrentExecutions, UnreservedConcurrentExecutions]')
   read -r quota free <<<"$limits"
-  taken=$(remembered RESERVED_CONCURRENCY)
+  taken=$(deployed RESERVED_CONCURRENCY)
   ((${taken:--1} == -1)) || free=$((free + taken))
   ((RESERVED_CONCURRENCY == -1 || free - RESERVED_CONCURRENCY >= 10)) ||
     refuse "RESERVED_CONCURRENCY=$RESERVED_CONCURRENCY cannot be had: of the account's $quota executions $free are free, and 10 must stay so; give $(advise $((free - 10)) -1)"
@@ -426,7 +430,7 @@ keep_images() {
 # Print the tag of the live version's image, and of that before.
 image_tags() {
   local version image
-  for version in $(parameter LiveVersion) $(parameter PreviousVersion); do
+  for version in $(of_stack LiveVersion) $(of_stack PreviousVersion); do
     image=$(lookup lambda get-function --function-name "$FUNCTION_NAME" --qualifier "$version" --query 'Code.ResolvedImageUri || Code.ImageUri') || return
     lookup ecr describe-images --repository-name "$REPOSITORY_NAME" --image-ids "imageDigest=${image#*@}" --query 'imageDetails[0].imageTags[0]' || return
   done
@@ -437,24 +441,24 @@ keep_rule() {
     "tagPrefixList": ["%s"], "countType": "imageCountMoreThan", "countNumber": 1}},' "$@"
 }
 
-# Wait for what an earlier call began; set STATUS to what became of it.
+# Wait for what an earlier call began.
 wait_for_stack() {
   step "wait for the stack $STACK_NAME to be ready"
   local waiter
-  STATUS=$(stack StackStatus)
-  case $STATUS in
+  read_stack
+  case $(of_stack StackStatus) in
     CREATE_IN_PROGRESS | ROLLBACK_IN_PROGRESS) waiter="stack-create-complete" ;;
     DELETE_IN_PROGRESS) waiter="stack-delete-complete" ;;
     UPDATE_*IN_PROGRESS) waiter="stack-update-complete" ;;
     *) return 0 ;;
   esac
   aws cloudformation wait "$waiter" --stack-name "$STACK_NAME" || say "It did not succeed"
-  STATUS=$(stack StackStatus)
+  read_stack
 }
 
 # Clear away what an earlier call could not finish.
 mend_stack() {
-  case $STATUS in
+  case $(of_stack StackStatus) in
     CREATE_FAILED | ROLLBACK_COMPLETE | ROLLBACK_FAILED | DELETE_FAILED) delete_stack ;;
     UPDATE_ROLLBACK_FAILED)
       aws cloudformation continue-update-rollback --stack-name "$STACK_NAME" ${SERVICE_ROLE:+--role-arn "$SERVICE_ROLE"}
@@ -470,7 +474,7 @@ delete_stack() {
 
 # Have a version of the function with these files and these settings, tried with the photo; set VERSION to its number.
 make_version() {
-  read_stack
+  read_deployed
   local cors_header=none
   [[ $ENDPOINT != rest ]] || cors_header=$CORS_ORIGIN
   OF_VERSION=(ImageUri="$IMAGE@$DIGEST" FunctionName="$FUNCTION_NAME" CorsHeader="$cors_header" PythonVersion="$PYTHON_VERSION"
@@ -479,13 +483,13 @@ make_version() {
     StageName="$STAGE_NAME" ThrottleRate="$THROTTLE_RATE" ThrottleBurst="$THROTTLE_BURST" CorsOrigin="$CORS_ORIGIN"
     Authorization="$AUTHORIZATION" RequireApiKey="$REQUIRE_API_KEY" AccessLogs="$ACCESS_LOGS" LogDays="$LOG_DAYS" AlarmEmail="$ALARM_EMAIL")
   OF_VERSION+=(VersionContent="$(hash_template "${OF_VERSION[@]}")")
-  VERSION=$(parameter LiveVersion)
-  if [[ ${OF_VERSION[8]} == "VersionContent=$(remembered CONTENT)" ]]; then
+  VERSION=$(of_stack LiveVersion)
+  if [[ ${OF_VERSION[8]} == "VersionContent=$(deployed CONTENT)" ]]; then
     say "Version $VERSION is of these files and settings"
     return
   fi
   let_lambda_pull
-  if [[ ${OF_VERSION[8]} != "VersionContent=$(parameter VersionContent)" ]]; then
+  if [[ ${OF_VERSION[8]} != "VersionContent=$(of_stack VersionContent)" ]]; then
     step "update the function $FUNCTION_NAME"
     # The endpoint keeps its settings until the version is tried; without one they are only written down.
     if [[ -n $VERSION ]]; then deploy_stack "${OF_VERSION[@]}"; else deploy_stack "${OF_VERSION[@]}" "${OF_ENDPOINT[@]}"; fi
@@ -509,20 +513,18 @@ try_version() {
 let_version_answer() {
   step "deploy the stack $STACK_NAME with version $VERSION"
   local live previous
-  live=$(parameter LiveVersion)
-  previous=$(parameter PreviousVersion)
+  live=$(of_stack LiveVersion)
+  previous=$(of_stack PreviousVersion)
   [[ $VERSION == "$live" ]] || previous=$live
   deploy_stack "${OF_VERSION[@]}" "${OF_ENDPOINT[@]}" LiveVersion="$VERSION" PreviousVersion="$previous"
-  read_stack
 }
 
 # Change the alias and nothing else. The version before stays what PreviousVersion names, so that a second call,
 # after one that was killed, goes on and not forth again.
 put_back_version() {
-  read_stack
-  local live previous parameters=() key
-  live=$(parameter LiveVersion)
-  previous=$(parameter PreviousVersion)
+  local live previous parameters=() key keys
+  live=$(of_stack LiveVersion)
+  previous=$(of_stack PreviousVersion)
   [[ -n $previous ]] || refuse "no version was live before; there is nothing to put back"
   step "put back version $previous"
   if [[ $live == "$previous" ]]; then
@@ -530,13 +532,14 @@ put_back_version() {
     return
   fi
   mend_stack
-  while IFS=$'\t' read -r key _; do
+  keys=$(stack 'Parameters[].[ParameterKey]')
+  for key in $keys; do
     if [[ $key == LiveVersion ]]; then
       parameters+=("ParameterKey=$key,ParameterValue=$previous")
     else
       parameters+=("ParameterKey=$key,UsePreviousValue=true")
     fi
-  done <"$TEMPORARY/parameters"
+  done
   remember_events
   aws cloudformation update-stack --stack-name "$STACK_NAME" --use-previous-template --parameters "${parameters[@]}" \
     --capabilities CAPABILITY_IAM ${SERVICE_ROLE:+--role-arn "$SERVICE_ROLE"} >/dev/null
@@ -551,7 +554,7 @@ hash_template() { { cat template.yaml && printf '%s\n' "$@"; } | git hash-object
 deploy_stack() {
   local revision
   revision=$(hash_template "$@")
-  if [[ $(stack_output Revision) == "$revision-$VERSION" ]]; then
+  if [[ $(of_stack Revision) == "$revision-$VERSION" ]]; then
     say "Revision $revision is there already"
     return
   fi
@@ -559,9 +562,8 @@ deploy_stack() {
   remember_events
   aws cloudformation deploy --stack-name "$STACK_NAME" --template-file "$TEMPORARY/template.yaml" --parameter-overrides "$@" \
     --capabilities CAPABILITY_IAM --tags "deployed-by=$OWNER" ${SERVICE_ROLE:+--role-arn "$SERVICE_ROLE"} >&2 || explain_failure
+  read_stack
 }
-
-stack_output() { stack "Outputs[?OutputKey=='$1'].OutputValue | [0]"; }
 
 remember_events() {
   LAST_EVENT=$(lookup cloudformation describe-stack-events --stack-name "$STACK_NAME" --no-paginate --query 'StackEvents[0].EventId')
@@ -577,10 +579,8 @@ explain_failure() {
 
 # Set API and URL, empty where there is no endpoint. A stand-in for AWS, at AWS_ENDPOINT_URL, serves it under a path of its own.
 read_endpoint() {
-  local endpoint
-  endpoint=$(stack "[Outputs[?OutputKey=='Api'].OutputValue | [0], Outputs[?OutputKey=='Url'].OutputValue | [0]]")
-  read -r API URL <<<"$endpoint"
-  [[ $API != None ]] || URL=""
+  API=$(of_stack Api)
+  URL=$(of_stack Url)
   [[ -n $URL && -n ${AWS_ENDPOINT_URL-} ]] || return 0
   case $URL in
     *.lambda-url.*) URL=$AWS_ENDPOINT_URL/_aws/lambda-url/$API/predict ;;
@@ -609,7 +609,7 @@ predict_photo() {
 # Print the lines of a curl configuration that let this caller through to the API.
 print_access() {
   local id key credentials
-  id=$(stack_output ApiKey) || return
+  id=$(of_stack ApiKey)
   if [[ -n $id ]]; then
     key=$(aws apigateway get-api-key --api-key "$id" --include-value --query value --output text) || return
     echo "header = \"x-api-key: $key\""
@@ -645,7 +645,7 @@ remove_old_versions() {
   local versions version
   versions=$(lookup lambda list-versions-by-function --function-name "$FUNCTION_NAME" --query "Versions[?Version!='\$LATEST'].Version")
   for version in $versions; do
-    [[ $version == "$(parameter LiveVersion)" || $version == "$(parameter PreviousVersion)" ]] && continue
+    [[ $version == "$(of_stack LiveVersion)" || $version == "$(of_stack PreviousVersion)" ]] && continue
     step "remove version $version"
     lookup lambda delete-function --function-name "$FUNCTION_NAME" --qualifier "$version" >/dev/null
   done
@@ -654,7 +654,7 @@ remove_old_versions() {
 print_result() {
   echo "$URL" >"$SAVED_ENDPOINT.new"
   mv "$SAVED_ENDPOINT.new" "$SAVED_ENDPOINT"
-  say "Version $(parameter LiveVersion) sees $PHOTO_CLASS. test.py now asks it, and so does the page: make run, and then open"
+  say "Version $(of_stack LiveVersion) sees $PHOTO_CLASS. test.py now asks it, and so does the page: make run, and then open"
   say "http://localhost:8081/?endpoint=$URL"
   if [[ $ENDPOINT != url ]]; then
     say "For the lesson's client:"

@@ -215,7 +215,7 @@ def test_a_change_of_code_answers_after_its_trial_and_is_rolled_back_in_one_comm
     answers = []
 
     def ask(name):
-        if name.endswith("/versions") or "/invocations" in name:
+        if name.startswith("POST") and ("/versions" in name or "/invocations" in name):
             answers.append(post(live.url, {}).json()["error"]["message"])
 
     live.proxy.after = ask
@@ -257,7 +257,7 @@ def test_a_version_that_fails_its_trial_is_told_with_its_log_and_never_asked(liv
     result = live.deploy(MEMORY="1024", CORS_ORIGIN="https://example.com")
     assert (result.status, result.output) == (1, "")
     assert "no such luck" in result.errors
-    assert result.errors.splitlines()[-1].startswith("deploy.sh: version ")
+    assert "does not see pants" in result.errors
     assert (live.url, live_version(live)) == ("before", version)
     answer = post(saved, GOOD)
     assert (answer.status_code, answer.headers[ORIGIN]) == (200, "*")
