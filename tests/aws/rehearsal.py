@@ -14,6 +14,7 @@ from conftest import ROOT
 from tests.harness.aws import Account, running_aws
 from tests.harness.containers import find_base
 
+NAME = "clothing-classifier"
 PYTHON = "3.13"  # what deploy.sh deploys by default
 # Its other defaults, which bring back what a test has set: deploy.sh keeps what is deployed.
 SETTLED = re.findall(r"^  settle (\w+) +([^\s\"]+) ", (ROOT / "deploy.sh").read_text(), re.MULTILINE)
@@ -110,4 +111,15 @@ def account(tmp_path_factory):
 def empty(account):
     """The account without anything in it, and a fresh checkout."""
     account.reset()
+    return account
+
+
+@pytest.fixture
+def stackless(account):
+    """The account with the image at most, which takes longest to push, and a fresh checkout."""
+    account.proxy.reset()
+    account.aws("cloudformation", "delete-stack", "--stack-name", NAME)
+    account.aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", NAME)
+    account.copy_checkout()
+    account.is_live, account.has_defaults = False, True
     return account

@@ -23,9 +23,13 @@ def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(
         number = account.aws("sts", "get-caller-identity")["Account"]
         policy = POLICY.replace("ACCOUNT", number).replace("REGION", account.environ["AWS_REGION"])
         account.aws("iam", "put-user-policy", *user, "--policy-name", "deploy", "--policy-document", policy)
-        for settings in ({}, {"REQUIRE_API_KEY": "true"}, {"AUTHORIZATION": "AWS_IAM"}):
+        url = {"ENDPOINT": "url", "ALARM_EMAIL": "none"}
+        signed = {"ENDPOINT": "http", "AUTHORIZATION": "AWS_IAM", "REQUIRE_API_KEY": "false"}
+        for settings in ({"REQUIRE_API_KEY": "true", "ALARM_EMAIL": "me@example.com"}, signed, url):
             deployed = account.deploy(**credentials, **settings)
             assert deployed.status == 0, deployed.errors
+        rolled_back = account.deploy("rollback", **credentials)
+        assert rolled_back.status == 0, rolled_back.errors
         other = account.deploy(**credentials, STACK_NAME="other")
         assert other.status == 1
         assert "not authorized" in other.errors
