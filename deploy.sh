@@ -419,7 +419,8 @@ keep_images() {
   step "keep the images $(tr '\n' ' ' <<<"$tags")"
   local rules="" priority=0 tag
   for tag in $tags; do
-    rules+=$(keep_rule $((++priority)) "$tag")
+    priority=$((priority + 1))
+    rules+=$(keep_rule "$priority" "$tag")
   done
   # An image that a rule looks at cannot be removed by a later rule.
   aws ecr put-lifecycle-policy --repository-name "$REPOSITORY_NAME" --lifecycle-policy-text '{"rules": ['"$rules"'

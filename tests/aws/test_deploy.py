@@ -67,7 +67,8 @@ def image_tags(account):
 def kept_tags(account):
     """Return the tags that the repository's lifecycle policy keeps, the live image's first."""
     policy = account.aws("ecr", "get-lifecycle-policy", "--repository-name", NAME)["lifecyclePolicyText"]
-    *keep, others = json.loads(policy)["rules"]
+    *keep, others = rules = json.loads(policy)["rules"]
+    assert len({rule["rulePriority"] for rule in rules}) == len(rules)
     assert others["selection"]["tagStatus"] == "any"
     return [tag for rule in keep for tag in rule["selection"]["tagPrefixList"]]
 
@@ -439,8 +440,8 @@ def test_a_stack_that_something_else_is_about_to_make_is_refused_by_name(account
         ({"REQUIRE_API_KEY": "yes"}, "REQUIRE_API_KEY"),
         ({"REPOSITORY_NAME": "Upper"}, "REPOSITORY_NAME"),
         ({"PROVISIONED_CONCURRENCY": "-1"}, "PROVISIONED_CONCURRENCY"),
-        ({"RESERVED_CONCURRENCY": "991"}, "RESERVED_CONCURRENCY=991 cannot be had: of the account's 1000 executions"),
-        ({"PROVISIONED_CONCURRENCY": "991"}, "give 990 at most"),
+        ({"RESERVED_CONCURRENCY": "9999"}, "RESERVED_CONCURRENCY=9999 cannot be had: of the account's"),
+        ({"PROVISIONED_CONCURRENCY": "9999"}, "PROVISIONED_CONCURRENCY=9999 cannot be had: of the account's"),
         ({"RESERVED_CONCURRENCY": "0"}, "RESERVED_CONCURRENCY"),
         ({"RESERVED_CONCURRENCY": "2", "PROVISIONED_CONCURRENCY": "3"}, "above RESERVED_CONCURRENCY=2"),
         ({"SNAPSTART": "true", "PROVISIONED_CONCURRENCY": "1"}, "SNAPSTART=false"),
@@ -545,6 +546,24 @@ def test_the_image_is_built_for_lambdas_processor_loaded_and_without_attestation
         assert build.startswith(f"1 build --load --platform {platform} ")
         tags.add(re.search(r"--tag (\S+)", build)[1])
     assert len(tags) == 2
+
+
+def test_a_service_role_is_handed_to_cloudformation(live, tmp_path):
+    """To all that changes the stack, which is kept from it here: the stand-in has no use for the role."""
+    role = "arn:aws:iam::000000000000:role/cloudformation"
+    wrapper = tmp_path / "aws"
+    wrapper.write_text(
+        '#!/bin/sh\ncase "$*" in "cloudformation de"[lp]*) echo "$*" >>"${0%/*}/calls"; exit 1 ;; esac\n'
+        'PATH=${PATH#*:}\nexec aws "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    for command in ({"MEMORY": "896"}, {}):
+        arguments = [] if command else ["destroy", "--yes"]
+        result = live.deploy(*arguments, **command, SERVICE_ROLE=role, PATH=f"{tmp_path}:{live.environ['PATH']}")
+        assert result.status == 1, result.errors
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[1] for call in calls] == ["deploy", "delete-stack"]
+    assert all(f"--role-arn {role}" in call for call in calls)
 
 
 def test_destroy_asks_and_then_leaves_nothing(live):
