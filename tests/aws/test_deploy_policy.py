@@ -11,7 +11,8 @@ POLICY = re.search(r"```json\n(\{.*?\n\})\n```", (ROOT / "README.md").read_text(
 
 
 def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(tmp_path):
-    with running_aws(tmp_path, Rehearsal, AUTH="true") as account:
+    new_account = {"LAMBDA_ACCOUNT_CONCURRENCY": "10"}
+    with running_aws(tmp_path, Rehearsal, AUTH="true", **new_account) as account:
         user = ["--user-name", "deployer"]
         account.aws("iam", "create-user", *user)
         key = account.aws("iam", "create-access-key", *user)["AccessKey"]
@@ -23,6 +24,9 @@ def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(
         number = account.aws("sts", "get-caller-identity")["Account"]
         policy = POLICY.replace("ACCOUNT", number).replace("REGION", account.environ["AWS_REGION"])
         account.aws("iam", "put-user-policy", *user, "--policy-name", "deploy", "--policy-document", policy)
+        reserved = account.deploy(**credentials, RESERVED_CONCURRENCY="1")
+        assert reserved.status == 2
+        assert reserved.errors.endswith("10 must stay so; give -1, or ask AWS for a higher quota\n")
         url = {"ENDPOINT": "url", "ALARM_EMAIL": "none"}
         signed = {"ENDPOINT": "http", "AUTHORIZATION": "AWS_IAM", "REQUIRE_API_KEY": "false"}
         for settings in ({"REQUIRE_API_KEY": "true", "ALARM_EMAIL": "me@example.com"}, signed, url):
