@@ -151,8 +151,8 @@ def test_a_request_leaves_one_log_line_with_its_times_and_nothing_of_its_content
     lambda_handler({"image": trousers["image"], "note": "secret"}, Context())
     (line,) = capsys.readouterr().out.splitlines()
     log = json.loads(line)
-    assert set(log) == {"request_id", "cold", "error", "download_ms", "decode_ms", "inference_ms"}
-    assert (log["request_id"], log["error"]) == ("request-1", None)
+    assert set(log) == {"request_id", "start", "error", "download_ms", "decode_ms", "inference_ms"}
+    assert (log["request_id"], log["start"], log["error"]) == ("request-1", "warm", None)
     assert all(log[name] >= 0 for name in ("download_ms", "decode_ms", "inference_ms"))
 
 
@@ -162,8 +162,20 @@ def test_the_first_request_logs_what_the_processor_can_do(trousers, monkeypatch,
     for _ in range(2):
         lambda_handler(trousers, None)
     cold, warm = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (cold["cold"], cold["processor"]) == (True, ["AVX2"])
-    assert not warm["cold"] and "processor" not in warm
+    assert (cold["start"], cold["processor"]) == ("cold", ["AVX2"])
+    assert warm["start"] == "warm" and "processor" not in warm
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [("on-demand", "cold"), ("provisioned-concurrency", "provisioned"), ("snap-start", "restored"), ("new", "cold")],
+)
+def test_the_first_request_tells_how_lambda_started_the_process(kind, start, trousers, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    monkeypatch.setattr(lambda_function, "calls", itertools.count())
+    first, second = (lambda_handler({"body": json.dumps(trousers)}, None)["headers"]["Server-Timing"] for _ in range(2))
+    assert [json.loads(line)["start"] for line in capsys.readouterr().out.splitlines()] == [start, "warm"]
+    assert first.startswith(f"{start}, download;") and second.startswith("download;")
 
 
 def test_a_refused_request_leaves_one_log_line_with_its_code(capsys):
