@@ -46,7 +46,9 @@ endef
 export IMAGES
 
 # How "$$image" is built. A Makefile can set BUILD otherwise, and add PARAMETERS to those of the template.
-BUILD_OPTIONS = --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE))
+# With --load, a builder that runs in a container hands its image over.
+BUILD_OPTIONS = $$(! docker buildx version >/dev/null 2>&1 || echo --load) --platform linux/amd64 \
+  $(if $(BASE),--build-arg BASE=$(BASE))
 BUILD = docker build $(BUILD_OPTIONS) --file Dockerfile --tag "$$image" $(CONTEXT)
 
 # Push the image of ./Dockerfile to a repository of its own, and deploy ./template.yaml with its ImageUri.
@@ -65,6 +67,10 @@ deploy-image:
 	digest=$$(docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$image" | grep "^$$image@")
 	aws cloudformation deploy --stack-name $(NAME) --template-file template.yaml --no-fail-on-empty-changeset \
 	  --capabilities CAPABILITY_IAM --parameter-overrides "ImageUri=$$digest" $(PARAMETERS)
+	# Only now is no image in use but the one with the tag.
+	old=$$(aws ecr list-images --repository-name "$${uri#*/}" --filter tagStatus=UNTAGGED --output text \
+	  --query "join(' ', imageIds[].join('=', ['imageDigest', imageDigest]))")
+	[[ -z $$old || $$old == None ]] || aws ecr batch-delete-image --repository-name "$${uri#*/}" --image-ids $$old
 
 # Remove both stacks, with the image.
 destroy-image:
