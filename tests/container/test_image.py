@@ -107,6 +107,11 @@ print(json.dumps([sorted(packages), sorted(set(os.listdir(".")) - files)]))
     ]
 
 
+def test_the_image_has_the_hooks_of_snapstart_where_lambda_has_snapstart(image, version):
+    code = "import sys; sys.path.append('/var/runtime'); import lambda_function; print(bool(lambda_function.snapstart))"
+    assert docker("run", "--rm", "--entrypoint", "python3", image, "-c", code) == str(version == "3.13")
+
+
 def test_a_cold_start_compiles_nothing(image):
     command = ["docker", "run", "--rm", "--entrypoint", "python3", image, "-v", "-c", "import lambda_function"]
     imports = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
