@@ -43,8 +43,13 @@ def test_a_copy_runs_and_is_tested_alone(copy):
 
 def test_a_copy_is_deployed_and_leaves_nothing_behind(account, copy):
     environ = {**account.environ, "BASE": find_base("3.13")}
-    for _ in range(2):
+    for change in ("# one", "# two"):
+        with (copy / "lambda_function.py").open("a") as file:
+            file.write(f"{change}\n")
         assert make("deploy", copy, environ).splitlines()[-1] == "PONG"
+        (repository,) = account.aws("ecr", "describe-repositories")["repositories"]
+        images = account.aws("ecr", "list-images", "--repository-name", repository["repositoryName"])["imageIds"]
+        assert [image["imageTag"] for image in images] == ["latest"]
     answer = account.folder / "answer"
     account.aws("lambda", "invoke", "--function-name", "explore-more-pong", answer)
     assert answer.read_text() == '"PONG"'
