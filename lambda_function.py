@@ -95,7 +95,7 @@ def free_memory(event):
 
 
 def how_started():
-    """Return "warm", or for the first request what became of this process before it."""
+    """Return "warm", or for the first request how Lambda started this process."""
     return "warm" if next(calls) else STARTS.get(os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"), "cold")
 
 
