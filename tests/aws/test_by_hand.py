@@ -58,11 +58,11 @@ def shell(account):  # noqa: F811
 
 
 def test_the_commands_deploy_a_function_and_an_api_and_remove_them(account, shell):  # noqa: F811
-    names = {"registry": account.registry}
     left = dict(HERE)
     asked = 0
     for command in commands(section()):
-        text = left.pop(command.text, command.text).format(**names) if command.text in HERE else command.text
+        text = left.pop(command.text).format(registry=account.registry) if command.text in HERE else command.text
+        text = text.replace("/tmp/", f"{account.folder}/")
         status, output = shell.run(text)
         print(f"$ {text}", *output, sep="\n")
         assert status == 0, (text, output)
