@@ -1,18 +1,19 @@
 "use strict";
 
-// What the function takes, as limits.py has it.
+// The function's formats and limits, copied from limits.py and image_source.py.
 const FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP"];
 const MAX_INLINE_BYTES = 4_400_000;
 const MAX_PIXELS = 25_000_000;
-const MAX_SIDE = 65_535; // as in image_source.py
-// What is made of a photo that is over them, or slow to send.
+const MAX_SIDE = 65_535;
+// A photo in another format, over these limits or of more than SLOW_BYTES is sent as a JPEG of at most SMALL_SIDE
+// pixels a side.
 const SLOW_BYTES = 2_000_000;
 const SMALL_SIDE = 1600;
 const JPEG_QUALITY = 0.92;
-// API Gateway gives up after 29 seconds.
+// Longer than API Gateway's own limit of 29 seconds.
 const PATIENCE_SECONDS = 40;
 
-// A file's format by its first bytes, as a Latin-1 string.
+// The formats that the page knows, with a pattern for a file's first bytes, which are read as Latin-1.
 const STARTS = [
   ["JPEG", /^\xff\xd8/],
   ["PNG", /^\x89PNG/],
@@ -26,7 +27,7 @@ const STARTS = [
   ["web page", /^(\xef\xbb\xbf)?\s*<(!doctype html|html)\b/i],
   ["SVG", /^(\xef\xbb\xbf)?\s*<([?!].{0,1000}?<)?svg\b/is],
 ];
-// What to do about those that neither the function takes nor the browser can read; image_source.py says the same.
+// Advice for files in a format that the function does not take and the browser cannot decode, as in image_source.py.
 const ADVICE = {
   AVIF: "This is an AVIF photo; export it as JPEG.",
   HEIC: "This is a HEIC photo, as iPhones make; export it as JPEG.",
@@ -35,7 +36,7 @@ const ADVICE = {
   "web page": "This is a web page; send the address of the photo itself.",
   SVG: "This is an SVG drawing; export it as JPEG.",
 };
-// Hosts of this machine or a local network, which a link may not make anybody ask.
+// Hosts on this machine or a local network. A link must not make a visitor send requests to them.
 const LOCAL_NUMBER = /^(127|0|10|192\.168|169\.254|172\.(1[6-9]|2\d|3[01]))\.|^\[/;
 const LOCAL_NAME = /(^[^.]+|\.localhost|\.local|\.internal)\.?$/;
 
@@ -44,14 +45,14 @@ const parameters = new URLSearchParams(location.search);
 const isFramed = window.top !== window;
 const endpointText = parameters.get("endpoint") || "predict";
 const endpoint = readEndpoint();
-const NO_ENDPOINT = `The endpoint in this page's address is no web address: ${endpointText}`;
-const KEY_NAME = `API key of ${endpoint?.href}`; // so that no other endpoint is ever sent it
+const NO_ENDPOINT = `The endpoint in this page's link is not a web address: ${endpointText}`;
+const KEY_NAME = `API key of ${endpoint?.href}`; // stored per endpoint, so that a key is never sent to another one
 
-const WORDS = { waiting: "Waiting …", busy: "Asking …", failed: "No answer" };
+const WORDS = { waiting: "Waiting…", busy: "Asking…", failed: "No answer" };
 
-let photos = []; // those of this visit, the oldest first
-let shown = null; // one of them
-let calibration = null; // from metrics.json: {temperature, unsureBelow}
+let photos = []; // from this visit, the oldest first
+let shown = null; // the photo whose answer the page shows, one of `photos`
+let calibration = null; // {temperature, unsureBelow} from metrics.json
 
 start();
 
@@ -69,13 +70,13 @@ function start() {
   if (parameters.get("url")) openLink(parameters.get("url"));
 }
 
-// Another site's page could lay something else over this one.
+// A page that frames this one could cover it and trick visitors into clicking. Show a link instead.
 function refuseFrame() {
-  const link = element("a", { href: location.href, target: "_blank", rel: "noopener" }, "Open this page in a window of its own.");
+  const link = element("a", { href: location.href, target: "_blank", rel: "noopener" }, "Open this page in its own window.");
   $("answer").parentElement.replaceChildren(link);
 }
 
-// Return what this tab keeps until it is closed, or null where the browser keeps nothing.
+// Return the storage that lasts until this tab is closed, or null if the browser blocks it.
 function tabStorage() {
   try {
     return sessionStorage;
@@ -120,7 +121,7 @@ function listenToDrops() {
   };
 }
 
-// Return the web address to ask, or null.
+// Return the endpoint as a URL, or null if it is not a web address.
 function readEndpoint() {
   try {
     const url = new URL(endpointText, location.href);
@@ -139,7 +140,7 @@ function fromFile(file) {
 function fromSample(image) {
   const load = async (signal) => {
     const response = await fetch(image.src, { signal: AbortSignal.any([signal, inTime()]) }).catch(() => null);
-    if (!response?.ok) throw new Error(noConnection("The sample cannot be loaded"));
+    if (!response?.ok) throw new Error(noConnection("The sample could not be loaded"));
     return response.blob();
   };
   return { name: image.src.split("/").pop(), load, preview: image.src };
@@ -149,10 +150,10 @@ function fromAddress(url) {
   return { name: url.pathname.split("/").pop() || url.host, url: url.href, preview: url.href };
 }
 
-// Return what somebody typed as a web address, https where they left that out; throw an Error.
+// Return the URL of a typed address, with https:// if it has no scheme; throw an Error.
 function readAddress(text) {
   const address = text.trim();
-  const noAddress = new Error(address ? `This is no web address: ${address}` : "Type the address of a photo first.");
+  const noAddress = new Error(address ? `This is not a web address: ${address}` : "Type the address of a photo first.");
   const hasScheme = /^[a-z][a-z0-9+.-]*:(\/\/|[^0-9])/i.test(address);
   let url;
   try {
@@ -160,7 +161,7 @@ function readAddress(text) {
   } catch {
     throw noAddress;
   }
-  if (url.hostname.includes("%")) throw noAddress; // such as words with spaces
+  if (url.hostname.includes("%")) throw noAddress; // for example words with spaces
   if (!/^https?:$/.test(url.protocol)) throw new Error("The address must begin with https:// or http://.");
   return url;
 }
@@ -173,7 +174,7 @@ function askAddress(text) {
   }
 }
 
-// Ask about the photo in this page's own address, unless the link could do harm by that.
+// Ask about the photo that this page's own address names, unless the link could do harm.
 function openLink(text) {
   $("url").value = text;
   let url;
@@ -183,9 +184,10 @@ function openLink(text) {
     $("notice").textContent = error.message;
     return;
   }
-  // By http, a public name could lead to a server on this machine; by https, that would have to prove the name.
+  // Over http, a public name could lead to a server on this machine. Over https, that server would need a certificate
+  // for the name.
   if (parameters.has("endpoint") || url.protocol !== "https:" || isLocal(url)) {
-    $("notice").textContent = "A link may not ask this by itself. Press Classify if you trust it.";
+    $("notice").textContent = "This link cannot start a request by itself. Press Classify if you trust it.";
   } else {
     askAll([fromAddress(url)]);
   }
@@ -199,7 +201,7 @@ function askTransfer(event, transfer) {
   const text = (transfer.getData("text/uri-list") || transfer.getData("text/plain")).trim();
   if (transfer.files.length) askAll([...transfer.files].map(fromFile));
   else if (event.target.tagName !== "INPUT" && isAddress(text)) askAddress(text);
-  else return; // such as text for the field
+  else return; // for example text pasted into the field
   event.preventDefault();
 }
 
@@ -217,21 +219,22 @@ async function paste() {
     const images = files.filter((file) => file.type.startsWith("image/"));
     if (images.length) askAll(images.map(fromFile));
     else if (files.length) askAddress(await files[0].text());
-    else $("notice").textContent = "The clipboard holds no photo and no address.";
+    else $("notice").textContent = "The clipboard has no photo or address.";
   } catch {
-    $("notice").textContent = "The browser does not let this page read the clipboard; press Ctrl+V instead.";
+    $("notice").textContent = "Your browser does not let this page read the clipboard; press Ctrl+V (⌘V on a Mac) instead.";
   }
 }
 
-// A phone's own camera, or a picture of this computer's.
+// Open a phone's camera app, or show the picture of this computer's camera.
 async function openCamera() {
   if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices) return $("camera").click();
   try {
     const video = { facingMode: "environment", width: { ideal: SMALL_SIDE } };
     $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video });
   } catch (error) {
-    const why = error.name === "NotAllowedError" ? "The browser does not let this page use" : "There is no camera, or another program has";
-    $("notice").textContent = `${why} the camera.`;
+    const isForbidden = error.name === "NotAllowedError";
+    const missing = "There is no camera, or another program is using it.";
+    $("notice").textContent = isForbidden ? "Your browser does not let this page use the camera." : missing;
     return;
   }
   $("viewfinder").showModal();
@@ -240,7 +243,7 @@ async function openCamera() {
 
 async function takePhoto() {
   const video = $("video");
-  if (!video.videoWidth) return; // no picture has come yet
+  if (!video.videoWidth) return; // there is no picture yet
   const photo = await toJpeg(video, video.videoWidth, video.videoHeight);
   $("viewfinder").close();
   askAll([fromFile(new File([photo], "camera.jpg", { type: photo.type }))]);
@@ -251,9 +254,9 @@ function stopCamera() {
   $("video").srcObject = null;
 }
 
-// ---- What is sent
+// ---- Preparing photos
 
-// Return the file itself where the function takes it and it is quick to send, else a JPEG of it; throw an Error.
+// Return the file itself if the function takes it and it is small, otherwise a JPEG made from it; throw an Error.
 async function prepare(file) {
   if (!file.size) throw new Error("The file is empty.");
   const format = await readFormat(file);
@@ -261,7 +264,7 @@ async function prepare(file) {
   if (!image) {
     if (ADVICE[format]) throw new Error(ADVICE[format]);
     if (file.size > MAX_INLINE_BYTES) throw new Error("This browser cannot read that file as a photo.");
-    return file; // for the function to say what is wrong
+    return file; // the function will say what is wrong
   }
   const [width, height] = [image.naturalWidth || SMALL_SIDE, image.naturalHeight || SMALL_SIDE];
   const fits = width * height <= MAX_PIXELS && Math.max(width, height) <= MAX_SIDE;
@@ -279,7 +282,7 @@ async function readFormat(file) {
   return STARTS.find(([, start]) => start.test(text))?.[0];
 }
 
-// Return the image in a file, decoded, or null where this browser cannot.
+// Return the decoded image in a file, or null if this browser cannot decode it.
 async function readImage(file, format) {
   const image = new Image();
   const source = URL.createObjectURL(format === "SVG" ? new Blob([file], { type: "image/svg+xml" }) : file);
@@ -294,14 +297,14 @@ async function readImage(file, format) {
   }
 }
 
-// Return a JPEG of an image or of a video's picture, upright, with SMALL_SIDE pixels at most on a side.
+// Return an upright JPEG of an image or a video's current picture, with at most SMALL_SIDE pixels a side.
 async function toJpeg(picture, width, height) {
   const scale = Math.min(1, SMALL_SIDE / Math.max(width, height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "white"; // behind what is transparent
+  context.fillStyle = "white"; // the background of transparent images
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
@@ -321,7 +324,7 @@ function toBase64(blob) {
 
 // ---- Asking
 
-// Add photos to those of this visit, show the first of them, and ask about each.
+// Add photos to the history, show the first of them, and ask about each.
 function askAll(added) {
   if (!added.length) return;
   $("notice").textContent = "";
@@ -332,7 +335,7 @@ function askAll(added) {
   show(added[0]);
 }
 
-// Ask about photos one after the other: the function answers one at a time.
+// Ask about photos one after another, because the function answers one request at a time.
 async function runAll(waiting) {
   for (const photo of waiting) update(photo, { state: "waiting", step: "Waiting for its turn" });
   for (const photo of waiting) if (photo.state === "waiting") await run(photo);
@@ -363,7 +366,7 @@ function noConnection(what) {
   return `${what}${navigator.onLine ? "" : "; this device is offline"}.`;
 }
 
-// Return the JSON of the request for a photo, and keep the JPEG that was made of it.
+// Return the request for a photo as JSON. If a JPEG was made from the photo, show that JPEG.
 async function makeRequest(photo, signal) {
   if (photo.url) return JSON.stringify({ url: photo.url });
   const file = await photo.load(signal);
@@ -372,7 +375,7 @@ async function makeRequest(photo, signal) {
   return JSON.stringify({ image: await toBase64(sent) });
 }
 
-// What is shown is what is sent, also where the browser is slow to show the original.
+// Replace a photo's preview with the JPEG that is sent in its place.
 function replacePreview(photo, jpeg) {
   forget(photo);
   photo.isConverted = true;
@@ -380,7 +383,7 @@ function replacePreview(photo, jpeg) {
   photo.image.src = photo.item.querySelector("img").src = photo.preview;
 }
 
-// POST to the endpoint; return {request, milliseconds} when it has answered; throw an Error with a sentence.
+// POST to the endpoint and return {request, milliseconds} of its answer; throw an Error whose message is a sentence.
 function post(body, signal, onProgress) {
   const request = openRequest();
   const started = performance.now();
@@ -393,7 +396,7 @@ function post(body, signal, onProgress) {
       onProgress(step, share);
     };
     const giveUp = () => {
-      fail(`No answer came for ${PATIENCE_SECONDS} seconds.`);
+      fail(`The request was stopped after ${PATIENCE_SECONDS} seconds without progress.`);
       request.abort();
     };
     request.upload.onprogress = ({ loaded, total }) => moved("Sending", loaded / total);
@@ -409,45 +412,45 @@ function post(body, signal, onProgress) {
 }
 
 function openRequest() {
-  const request = new XMLHttpRequest(); // fetch tells no progress of what is sent
+  const request = new XMLHttpRequest(); // fetch does not report upload progress
   request.open("POST", endpoint);
   request.setRequestHeader("Content-Type", "application/json");
   if (readKey()) request.setRequestHeader("X-Api-Key", readKey());
   return request;
 }
 
-// Return the API key that was typed, without what no header may hold.
+// Return the API key that was typed, without characters that a header cannot contain.
 function readKey() {
   return $("key").value.replace(/[^\x21-\x7e]/g, "");
 }
 
 function unreachable() {
-  const advice = " It may be down, or not let pages of this site ask it: see CORS_ORIGIN.";
+  const advice = " It may be down, or its CORS_ORIGIN setting may not allow this site.";
   return noConnection("The function cannot be reached") + (endpoint.origin === location.origin ? "" : advice);
 }
 
-// Return {scores, milliseconds, timing} of an answer; throw an Error with what it says instead.
+// Return {scores, milliseconds, timing} of an answer; throw an Error if the answer has no scores.
 function readAnswer({ request, milliseconds }) {
   let answer;
   try {
     answer = JSON.parse(request.responseText);
   } catch {
-    throw new Error(`${endpoint.host} answered HTTP ${request.status} without JSON; is it the API's address?`);
+    throw new Error(`${endpoint.host} answered HTTP ${request.status} without JSON. Check the endpoint's address.`);
   }
   const error = answer?.error || answer;
-  const message = error?.message || error?.Message; // a function URL's own refusals begin with a capital
+  const message = error?.message || error?.Message; // function URLs spell it with a capital M
   if (error?.code === "INVALID_API_KEY") {
     $("access").open = true;
-    throw new Error("This API asks for a key; type it in the field API key.");
+    throw new Error("This API needs a valid key. Enter it under “API key”.");
   }
   const isScores = answer && Object.keys(answer).length && Object.values(answer).every(Number.isFinite);
   if (request.status !== 200 || !isScores) {
-    throw new Error(message || `The answer is HTTP ${request.status}, without scores.`);
+    throw new Error(message || `The function answered HTTP ${request.status} without scores.`);
   }
   return { scores: answer, milliseconds, timing: request.getResponseHeader("Server-Timing") || "" };
 }
 
-// Return what turns scores into probabilities, or null where it cannot be read.
+// Return {temperature, unsureBelow} from metrics.json, or null if it cannot be read.
 async function readCalibration() {
   try {
     const response = await fetch("../metrics.json", { signal: inTime() });
@@ -492,7 +495,7 @@ function forget(photo) {
 
 // ---- What the scores mean
 
-// Return [{name, score, share}], the likeliest first; a share is null without a calibration.
+// Return [{name, score, share}], the likeliest class first. Each share is a probability, or null without a calibration.
 function rank(scores) {
   const names = Object.keys(scores).sort((a, b) => scores[b] - scores[a]);
   if (!calibration) return names.map((name) => ({ name, score: scores[name], share: null }));
@@ -509,7 +512,7 @@ function percent(share) {
   return share >= 0.995 ? "over 99 %" : `${(100 * share).toFixed(0)} %`;
 }
 
-// Return [verdict, detail] on ranked classes.
+// Return [verdict, detail], the texts that sum up ranked classes.
 function judge(ranked) {
   const [first] = ranked;
   if (first.share === null) return [first.name, `score ${first.score.toFixed(2)}`];
@@ -527,7 +530,7 @@ function update(photo, changes) {
   if (photo === shown) render();
 }
 
-// Show one of the photos, with its answer.
+// Show a photo with its answer.
 function show(photo) {
   shown = photo;
   photos.forEach(showItem);
@@ -536,7 +539,7 @@ function show(photo) {
   if (top < 0 || top > innerHeight / 3) $("answer").scrollIntoView();
 }
 
-// Show all that belongs to the photo that is shown, and nothing of another.
+// Update everything that depends on which photo is shown, so that nothing on the page belongs to another photo.
 function render() {
   const state = shown ? shown.state : "empty";
   const isDone = state === "done";
@@ -554,11 +557,11 @@ function render() {
   showVerdict(state);
   if (!$("wait").hidden) showProgress();
   if (isDone) showAnswer();
-  if (hadFocus === $("action") && isDone) $("status").focus(); // its button is gone
+  if (hadFocus === $("action") && isDone) $("status").focus(); // the button that had the focus is hidden now
 }
 
 function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text; // so that it is not read out again
+  if (element.textContent !== text) element.textContent = text; // screen readers would read the same text again
 }
 
 function showVerdict(state) {
@@ -600,29 +603,29 @@ function showScores() {
   }));
 }
 
-// Show the milliseconds: those that the function counted, and what network and waiting add to them.
+// Show the milliseconds that the function measured, and what the network and waiting added to them.
 function showTimes() {
   const parts = [...shown.timing.matchAll(/(\w+);dur=([\d.]+)/g)].map(([, name, ms]) => [name, Number(ms)]);
   const order = ["inference", "decode", "download"];
   parts.sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
   const rest = shown.milliseconds - parts.reduce((sum, [, ms]) => sum + ms, 0);
   if (parts.length) parts.push(["network and waiting", Math.max(0, rest)]);
-  parts.push(["in all", shown.milliseconds]);
+  parts.push(["in total", shown.milliseconds]);
   const seen = parts.filter(([, ms]) => ms >= 0.5);
   const items = seen.map(([name, ms]) => element("li", {}, element("b", {}, `${Math.round(ms)} ms`), ` ${name}`));
-  if (/\bcold\b/.test(shown.timing)) items.push(element("li", {}, "The function had to be started for it."));
+  if (/\bcold\b/.test(shown.timing)) items.push(element("li", {}, "Cold start: the function had to start first."));
   $("times").replaceChildren(...items);
 }
 
-// Return the image of a photo; where the browser cannot show it, nothing stands in its place.
+// Return the large image of a photo. It is hidden if the browser cannot show it.
 function makeImage(source) {
-  const image = element("img", { alt: "The photo that was asked about", src: source });
+  const image = element("img", { alt: "The selected photo", src: source });
   image.onerror = () => (image.hidden = true);
   image.onload = () => (image.hidden = false);
   return image;
 }
 
-// Return the list item of a photo among those of this visit.
+// Return the list item of a photo in the history.
 function makeItem(photo) {
   const image = element("img", { alt: "", src: photo.preview });
   image.onerror = () => (image.className = "blank");
@@ -645,9 +648,9 @@ function showBatch() {
   const pending = photos.filter(isPending).length;
   const failed = photos.filter(hasFailed).length;
   const answered = `${photos.length - failed} of ${photos.length} photos answered.`;
-  setText($("batch"), pending ? `Asking about ${photos.length} photos …` : answered);
+  setText($("batch"), pending ? `Asking about ${photos.length} photos…` : answered);
   $("retry").hidden = pending > 0 || failed < 2;
-  $("retry").textContent = `Try the ${failed} without an answer again`;
+  $("retry").textContent = `Retry ${failed} failed photos`;
 }
 
 function element(name, properties = {}, ...children) {
@@ -664,13 +667,13 @@ async function copy(what) {
   $("snippet").hidden = false;
   try {
     await navigator.clipboard.writeText(text);
-    $("copied").textContent = what === "link" ? "The link is copied." : `The request is copied as ${what}.`;
+    $("copied").textContent = what === "link" ? "Link copied." : `Request copied as ${what}.`;
   } catch {
-    $("copied").textContent = "The browser does not let this page copy; here it is.";
+    $("copied").textContent = "Your browser does not let this page copy. Copy the text below yourself.";
   }
 }
 
-// Return the address of this page that asks about the same photo.
+// Return a link to this page that asks about the same photo.
 function makeLink(photo) {
   const link = new URL(location.pathname, location.href);
   if (parameters.has("endpoint")) link.searchParams.set("endpoint", endpointText);
@@ -678,12 +681,12 @@ function makeLink(photo) {
   return link.href;
 }
 
-// Return the name of the file that was sent, which is a JPEG where one was made.
+// Return the file name of the photo as it was sent. It ends in -sent.jpg if the page made a JPEG from the photo.
 function sentName(photo) {
   return photo.isConverted ? `${photo.name.replace(/\.[^.]*$/, "")}-sent.jpg` : photo.name;
 }
 
-// Return the request that was made for a photo, as code; a key stays out of it.
+// Return code that repeats the request for a photo. The code does not contain the API key.
 function makeSnippet(language, photo) {
   const parts = { photo: sentName(photo), url: photo.url, hasKey: Boolean(readKey()) };
   return { curl: makeCurl, Python: makePython, JavaScript: makeJavaScript }[language](parts);
@@ -716,7 +719,7 @@ function makePython({ photo, url, hasKey }) {
 }
 
 function makeJavaScript({ photo, url, hasKey }) {
-  const lines = url ? [] : ['import { readFile } from "node:fs/promises"; // Node, in a file named ask.mjs', ""];
+  const lines = url ? [] : ['import { readFile } from "node:fs/promises"; // Node.js; save this file as ask.mjs', ""];
   if (!url) lines.push(`const image = (await readFile(${JSON.stringify(photo)})).toString("base64");`);
   const key = hasKey ? ', "X-Api-Key": process.env.PREDICT_API_KEY' : "";
   lines.push(

@@ -1,4 +1,4 @@
-"""The page in a real browser, on the real function."""
+"""Test the page in a real browser, with the real function behind it."""
 
 import base64
 import io
@@ -28,9 +28,9 @@ SHIRT = next(photo for photo in PHOTOS if photo.parent.name == "shirt")
 HAT, SHOES = (ROOT / f"web/samples/{name}.jpg" for name in ("hat", "shoes"))
 CODE = (ROOT / "web/page.js").read_text()
 TEMPERATURE, UNSURE_BELOW = client.read_calibration()
-expect.set_options(timeout=30_000)  # a test waits for what is to be seen, however slow the machine is
+expect.set_options(timeout=30_000)  # long enough for slow machines
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-# Make a DataTransfer with files, from their base64, or with text.
+# Make a DataTransfer that holds files, given in base64, or text.
 TRANSFER = """([files, text]) => {
   const transfer = new DataTransfer();
   const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -38,13 +38,16 @@ TRANSFER = """([files, text]) => {
   if (text) transfer.setData("text/plain", text);
   return transfer;
 }"""
-# Fire an event that carries a DataTransfer.
+# Fire a paste event that carries a DataTransfer.
 PASTE = "(transfer) => document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))"
 
 
 @pytest.fixture
 def page(browser, site, request):
-    """The page, in a window of its own that allows no fault in the console; `asked` are the hosts of its requests."""
+    """The page in its own browser context. `asked` collects the hosts of its requests.
+
+    The test fails if the page throws an error or breaks its content security policy.
+    """
     context = browser.new_context(**getattr(request, "param", {}))
     page = context.new_page()
     page.faults, page.asked = [], set()
@@ -86,19 +89,19 @@ def choose(page, data, name="photo"):
 
 
 def choose_and_catch(page, data, name="photo"):
-    """Choose a file and return the photo that is sent for it."""
+    """Choose a file and return the photo that the page sends."""
     with page.expect_request("**/predict") as asked:
         choose(page, data, name)
     return Image.open(io.BytesIO(base64.b64decode(json.loads(asked.value.post_data)["image"])))
 
 
 def answer_with(page, scores, **headers):
-    """Give scores in the function's place."""
+    """Answer the page's requests with these scores instead of the function's."""
     page.route("**/predict", lambda route: route.fulfill(json=scores, headers=headers))
 
 
 def hold(page, pattern="**/predict"):
-    """Hold back the page's questions, or other requests; return the list that they come to."""
+    """Hold back the page's requests that match a pattern; return the list that they are added to."""
     held = []
 
     def keep(route):
@@ -156,7 +159,7 @@ def test_a_photo_that_is_pasted_is_classified(page):
 @pytest.mark.parametrize("page", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True)
 def test_the_button_pastes_a_photo_or_an_address(page, site):
     page.click("#paste")
-    expect(page.locator("#notice")).to_contain_text("holds no photo")
+    expect(page.locator("#notice")).to_contain_text("no photo or address")
     page.evaluate("(url) => navigator.clipboard.writeText(url)", f"{site}samples/hat.jpg")
     page.click("#paste")
     expect_class(page, "hat")
@@ -207,7 +210,7 @@ def test_an_address_without_a_scheme_is_tried_with_https(typed, asked, page):
     [
         ("", "Type the address"),
         ("ftp://a.b/c", "must begin with https://"),
-        ("http://", "no web address"),
+        ("http://", "not a web address"),
         ("a b", "a b"),
     ],
 )
@@ -272,7 +275,7 @@ def test_page_and_client_say_the_same_of_the_same_scores(distance, page, page_el
     shares = client.probabilities(scores, TEMPERATURE)
     verdict = client.judge(scores, (TEMPERATURE, UNSURE_BELOW))
     answer_with(page, scores, **{"access-control-allow-origin": "*"})
-    for address in (page.url, page_elsewhere):  # by the gateway, and by a server of the repository's files
+    for address in (page.url, page_elsewhere):  # served by the gateway, and by a plain file server
         page.goto(address)
         page.set_input_files("#file", TROUSERS)
         expect(page.locator("#verdict")).to_have_text("dress" if verdict["sure"] else "Not sure")
@@ -309,16 +312,16 @@ def test_the_times_and_a_cold_start_are_shown(page):
 
     page.set_input_files("#file", TROUSERS)
     expect(page.locator("#times")).to_contain_text("decode")
-    expect(page.locator("#times")).to_contain_text("in all")
-    expect(page.locator("#times")).not_to_contain_text("started")
+    expect(page.locator("#times")).to_contain_text("in total")
+    expect(page.locator("#times")).not_to_contain_text("Cold start")
     page.route("**/predict", make_cold)
     page.set_input_files("#file", TROUSERS)
     expect(page.locator("#times")).to_contain_text("7 ms inference")
-    expect(page.locator("#times")).to_contain_text("The function had to be started for it.")
+    expect(page.locator("#times")).to_contain_text("Cold start")
 
 
 def test_no_photo_stands_above_another_ones_answer(page, site):
-    """The function may answer before the browser has the photo at the address, and the other way around."""
+    """The function's answer may arrive before the photo, or the photo before the answer."""
     page.set_input_files("#file", TROUSERS)
     expect_class(page, "pants")
     slow = hold(page, "**/hat.jpg?slow")
@@ -439,7 +442,7 @@ def test_an_address_that_cannot_be_asked_is_told_in_the_functions_words(page):
 
 @contextmanager
 def slow_upload(page):
-    """Send a photo of a megabyte that takes ten seconds; yield when part of it is sent, and give the speed back."""
+    """Send a photo of about a megabyte at 100 kB a second; yield when part of it is sent, then restore the speed."""
     network = page.context.new_cdp_session(page)
     conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
     network.send("Network.emulateNetworkConditions", {**conditions, "uploadThroughput": 100_000})
@@ -454,7 +457,7 @@ def slow_upload(page):
 def test_a_slow_upload_shows_how_far_it_is_and_can_be_cancelled(page):
     with slow_upload(page):
         assert 0 < page.evaluate("$('progress').value") < 1
-        expect(page.locator("#wait")).to_contain_text("stops by itself after 40 seconds")
+        expect(page.locator("#wait")).to_contain_text("stops after 40 seconds")
         check_accessibility(page)
         page.click("text=Cancel")
         expect_error(page, "You cancelled this.")
@@ -470,7 +473,7 @@ def test_it_stops_when_no_answer_comes_for_the_time_that_it_states(page):
     page.clock.run_for(39_000)
     expect(page.locator("#wait")).to_be_visible()
     page.clock.run_for(2_000)
-    expect_error(page, "No answer came for 40 seconds.")
+    expect_error(page, "after 40 seconds without progress")
 
 
 def test_a_server_that_is_killed_in_mid_request_is_told_and_can_be_tried_again(browser, tmp_path):
@@ -482,9 +485,9 @@ def test_a_server_that_is_killed_in_mid_request_is_told_and_can_be_tried_again(b
             stack.enter_context(slow_upload(page))
         expect_error(page, "The function cannot be reached.")
     page.click("#samples img[src*=hat]")
-    expect_error(page, "The sample cannot be loaded.")
+    expect_error(page, "The sample could not be loaded.")
     with serving_page(tmp_path, PAGE_PORT=port):
-        page.click("text=Try the 2 without an answer again")
+        page.click("text=Retry 2 failed photos")
         expect_class(page, "hat")
     page.close()
 
@@ -492,7 +495,7 @@ def test_a_server_that_is_killed_in_mid_request_is_told_and_can_be_tried_again(b
 def test_a_device_that_is_offline_is_told_and_tries_again_when_asked(page):
     page.context.set_offline(True)
     page.click("#samples img[src*=hat]")
-    expect_error(page, "The sample cannot be loaded; this device is offline.")
+    expect_error(page, "The sample could not be loaded; this device is offline.")
     page.context.set_offline(False)
     page.click("text=Try again")
     expect_class(page, "hat")
@@ -559,7 +562,7 @@ def test_cancelling_ends_the_waiting_ones_too_and_all_can_be_tried_again(page):
     page.click("text=Cancel")
     expect(page.locator("#strip .failed")).to_have_count(3)
     page.unroute("**/predict")
-    page.click("text=Try the 3 without an answer again")
+    page.click("text=Retry 3 failed photos")
     expect(page.locator("#strip .done")).to_have_count(3)
     expect_class(page, "hat")
 
@@ -568,7 +571,7 @@ def test_a_second_question_is_shown_while_the_first_is_still_running(page):
     held = []
     page.route("**/predict", lambda route: held.append(route) if not held else route.continue_())
     page.click("#samples img[src*=dress]")
-    expect(page.locator("#status")).to_have_text("Asking …")
+    expect(page.locator("#status")).to_have_text("Asking…")
     page.click("#samples img[src*=shoes]")
     expect_class(page, "shoes")
     held[0].continue_()
@@ -587,7 +590,7 @@ def snippet(page, language):
 
 @pytest.mark.parametrize("page", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True)
 def test_the_request_that_was_made_is_copied_as_code_that_runs(page, site, tmp_path):
-    """A name that would be code in a shell shows that it is quoted."""
+    """The file's name contains shell code, which must be quoted and not run."""
     name = "my $(touch 'x') \"photo\".jpg"
     (tmp_path / name).write_bytes(TROUSERS.read_bytes())
     commands = {
@@ -612,7 +615,7 @@ def test_the_request_that_was_made_is_copied_as_code_that_runs(page, site, tmp_p
 
 @pytest.mark.parametrize("page", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True)
 def test_a_copied_link_opens_the_answer_again(page, site):
-    """No server of the public internet can be asked here: the address is made that of a sample on the way."""
+    """Tests run offline, so the request's public address is replaced by a sample's on the way to the function."""
     address = "https://photos.example/a hat.jpg"
 
     def lead_here(route):
@@ -679,10 +682,10 @@ def test_the_page_cannot_be_framed(page, site, page_elsewhere):
     page.asked.clear()
     link = f"{page_elsewhere}?url={quote('https://photos.example/a.jpg')}"
     page.set_content(f'<iframe src="{site}"></iframe><iframe src="{link}"></iframe>')
-    expect(page.frame_locator("iframe >> nth=1").locator("main")).to_have_text("Open this page in a window of its own.")
+    expect(page.frame_locator("iframe >> nth=1").locator("main")).to_have_text("Open this page in its own window.")
     assert page.frame_locator("iframe >> nth=0").locator("main").count() == 0
     assert "photos.example" not in page.asked
-    page.faults.clear()  # the browser says that it refused the first
+    page.faults.clear()  # the browser reports that it blocked the first frame
 
 
 # ---- An API key
@@ -709,7 +712,7 @@ def test_an_api_that_asks_for_a_key_opens_the_field(page):
     forbidden = {"error": {"code": "INVALID_API_KEY", "message": "Forbidden"}}
     page.route("**/predict", lambda route: route.fulfill(status=403, json=forbidden))
     page.set_input_files("#file", TROUSERS)
-    expect_error(page, "asks for a key")
+    expect_error(page, "needs a valid key")
     expect(page.locator("#key")).to_be_visible()
 
 
@@ -740,7 +743,7 @@ def test_on_a_small_phone_the_answer_is_on_the_screen(page):
 
 
 def test_the_keyboard_is_enough(page, site):
-    page.on("filechooser", lambda _: None)  # from now on, so that no chooser opens before somebody waits for it
+    page.on("filechooser", lambda _: None)  # keeps a chooser from opening before the test waits for it
     focus(page, "#file")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")
