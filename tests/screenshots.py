@@ -1,7 +1,7 @@
 """Take the README's two pictures of the page: .venv-dev/bin/python tests/screenshots.py
 
-The function is asked about the sample of a dress, twice, so that the picture shows no cold start. The picture shows
-port 8081, which must be free.
+The script asks about the sample photo of a dress twice, so that the picture does not show a cold start. Port 8081 must
+be free, because the picture shows it.
 """
 
 import io
@@ -23,7 +23,7 @@ def take(browser, site, scheme):
         page.goto(site)
         page.click("#samples img[src*=dress]")
         expect(page.locator("#verdict")).to_have_text("dress", timeout=60_000)
-    page.mouse.move(0, 0)  # away from the button
+    page.mouse.move(0, 0)  # so that no button looks hovered
     page.evaluate("document.activeElement.blur()")
     path = ROOT / f"web/{scheme}.png"
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))

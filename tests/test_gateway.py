@@ -1,4 +1,4 @@
-"""`make run`'s two ports: who may ask, one at a time; and API Gateway's answers, errors and CORS as AWS sends them."""
+"""Test the two ports of `make run`: who may send requests, how they queue, and whether answers match API Gateway's."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ ELSEWHERE = "https://example.com"
 
 @pytest.fixture
 def listen():
-    """Serve a function of web requests on a free port; return its address."""
+    """Serve a function of the WSGI environment on a free port; return its address."""
     servers = []
 
     def start(answer, cors_origin=ELSEWHERE):
@@ -43,7 +43,7 @@ def listen():
 
 @pytest.fixture
 def standing_for(photo_server, listen):
-    """Start a gateway to a function whose raw answers are given by a function of the event; return its address."""
+    """Start a gateway whose function is replaced by a Python function of the event; return the gateway's address."""
 
     def start(function):
         def invoke(request):
@@ -58,12 +58,12 @@ def standing_for(photo_server, listen):
 
 @pytest.fixture(params=["page", "function"])
 def address(request, addresses):
-    """The address to POST a photo to, on the page's port and on Lambda's own."""
+    """The address to POST a photo to: once on the page's port, once on Lambda's."""
     return {"page": f"{addresses[0]}predict", "function": addresses[1]}[request.param]
 
 
 def send(url, data, wait=30):
-    """Send raw bytes to the host of an address; return what comes until it closes the connection."""
+    """Send raw bytes to a URL's host; return everything that it sends until it closes the connection."""
     host = urlsplit(url)
     with socket.create_connection((host.hostname, host.port), timeout=wait) as client:
         client.sendall(data)
@@ -71,7 +71,7 @@ def send(url, data, wait=30):
 
 
 def read(answer):
-    """Return the status and the error's code of a raw answer."""
+    """Return the status and the error code of a raw answer."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["error"]["code"]
 
@@ -418,4 +418,4 @@ def test_lambdas_address_takes_nothing_but_events(method, path, addresses):
 
 def test_a_client_context_reaches_the_emulator(addresses):
     answer = requests.post(addresses[1], json=GOOD, headers={"X-Amz-Client-Context": "?"}, timeout=60)
-    assert (answer.status_code, answer.content) == (500, b""), "it is no base64"
+    assert (answer.status_code, answer.content) == (500, b""), "the context is not base64"

@@ -1,4 +1,4 @@
-"""`make run`, as a user runs it."""
+"""Test `make run` as users run it."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.harness.servers import free_port
 
 
 def make(*arguments, **environ):
-    """Run make and return its exit status, output and the lines of its errors that are not make's own."""
+    """Run make; return its exit status, its output, and the lines on stderr except make's own."""
     result = subprocess.run(
         ["make", *arguments], cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, check=False
     )
@@ -23,7 +23,7 @@ def make(*arguments, **environ):
 
 @pytest.fixture
 def script(tmp_path):
-    """Write an executable shell script in a folder that comes first on PATH; return its path."""
+    """A function that writes an executable shell script with a name and a body, and returns its path."""
 
     def write(name, body):
         path = tmp_path / name
@@ -38,14 +38,14 @@ def test_make_run_serves_on_loopback_until_ctrl_c_and_leaves_no_process(tmp_path
     port = free_port()
     with (tmp_path / "log").open("w+") as log, serving(["make", "run"], port, log) as (process, url):
         assert f":{port}/2015-03-31/functions/function/invocations" in url
-        assert "pip" not in process.printed, "a second call must install nothing"
+        assert "pip" not in process.printed, "a second run must not install anything"
         assert "\npants\n" in process.printed
         family = psutil.Process(process.pid).children(recursive=True)
         listening = [c.laddr for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
         assert all(address.ip.startswith("127.") for address in listening)
         page_port = int(re.search(r"The page is at http://localhost:(\d+)/", process.printed)[1])
         assert {address.port for address in listening if address.ip == "127.0.0.1"} == {port, page_port}
-        assert len(listening) == 4, "and the emulator's two, where no web page finds them"
+        assert len(listening) == 4, "two of them are the emulator's, on an address that web pages cannot guess"
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
         assert not psutil.wait_procs(family, timeout=10)[1]

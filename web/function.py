@@ -1,4 +1,4 @@
-"""The function behind AWS's emulator, which stops when it is asked twice at once: one request after the other."""
+"""Send requests to the function one at a time, because AWS's emulator stops when two arrive at once."""
 
 import http.client
 import sys
@@ -7,15 +7,15 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import BoundedSemaphore
 from urllib.parse import urlsplit
 
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, of a whole event
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_EVENT_BYTES = 6 * 1024 * 1024
-MAX_SECONDS = 15 * 60  # which Lambda gives a function
-MAX_WAITING = 64  # requests, the one that is answered among them
-TURN_SECONDS = 29  # to wait in line
+MAX_SECONDS = 15 * 60
+MAX_WAITING = 64  # requests, including the one that the function is answering
+TURN_SECONDS = 29  # the longest that a request waits for its turn
 
 
 class HttpError(Exception):
-    """An error to answer with: its HTTP status, code and sentence."""
+    """An error to answer a request with: an HTTP status, a code, a message and extra headers."""
 
     def __init__(self, status, code, message, headers=()):
         super().__init__(message)
@@ -23,7 +23,7 @@ class HttpError(Exception):
 
 
 class Function:
-    """Asks the emulator at `url`, from any number of threads."""
+    """The function in the emulator at `url`. Any number of threads may call it."""
 
     def __init__(self, url):
         self.url = urlsplit(url)
@@ -31,9 +31,9 @@ class Function:
         self.line = ThreadPoolExecutor(max_workers=1)
 
     def ask(self, event, headers=(), seconds=MAX_SECONDS):
-        """Return the emulator's (status, headers, body) for an event in bytes; raise HttpError.
+        """Return the emulator's (status, headers, body) for an event, given as bytes; raise HttpError.
 
-        The next request waits for the end of this one even when nobody waits for its answer any more.
+        When this call times out, the emulator still works on the event. The next request waits until it has finished.
         """
         if not self.places.acquire(blocking=False):
             raise busy()
@@ -48,7 +48,7 @@ class Function:
             raise HttpError(502, "DEFAULT_5XX", "Internal server error") from None
 
     def wait(self, answer, seconds):
-        """Return what is answered in time; raise HttpError where it was not this request's turn by then."""
+        """Return the result of a future; raise HttpError if the request's turn does not come in time."""
         try:
             return answer.result(min(TURN_SECONDS, seconds))
         except FutureTimeoutError:
@@ -67,13 +67,13 @@ class Function:
             connection.close()
 
     def invoke(self, environ):
-        """Answer a request to Lambda's own address, as `aws lambda invoke` sends it."""
+        """Answer a request to Lambda's Invoke API, which `aws lambda invoke` calls."""
         if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", self.url.path):
-            raise HttpError(404, "NOT_FOUND", f"Lambda is at POST {self.url.path} alone.")
+            raise HttpError(404, "NOT_FOUND", f"The only endpoint here is POST {self.url.path}.")
         context = environ.get("HTTP_X_AMZ_CLIENT_CONTEXT")
         return self.ask(environ["wsgi.input"].read(), {"X-Amz-Client-Context": context} if context else {})
 
 
 def busy():
-    """Return the error for a request that the function has no time for."""
+    """Return the error for a request that finds the queue full or has waited too long."""
     return HttpError(503, "SERVICE_UNAVAILABLE", "Too many requests are waiting; try again.", {"Retry-After": "5"})

@@ -1,4 +1,4 @@
-"""API Gateway on this machine: POST /predict as AWS hands it to the function, and beside it the page."""
+"""Imitate API Gateway on this machine: pass POST /predict to the function as AWS does, and serve the page."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ from web.function import MAX_EVENT_BYTES, HttpError
 WEB = Path(__file__).resolve().parent
 FILES = {f"/samples/{path.name}": path for path in sorted(WEB.glob("samples/*.jpg"))}
 FILES.update({"/": WEB / "index.html", **{f"/{name}": WEB / name for name in ("page.css", "page.js")}})
-FILES.update({f"/{name}": WEB.parent / name for name in ("metrics.json", "openapi.yaml")})  # which the page reads
-KINDS = {  # what the system's table calls them differs
+FILES.update({f"/{name}": WEB.parent / name for name in ("metrics.json", "openapi.yaml")})  # used by the page
+KINDS = {  # content types; `mimetypes` is not used, because its answers differ between systems
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
@@ -24,18 +24,18 @@ FILE_HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-TIMEOUT_SECONDS = 29  # after which API Gateway gives up
+TIMEOUT_SECONDS = 29  # API Gateway's limit
 ALLOWED_HEADERS = "Content-Type,X-Api-Key,Authorization,X-Amz-Date,X-Amz-Security-Token,X-Amz-Content-Sha256"
 
 
 class Gateway:
-    """Answers as a REST API with a Lambda proxy integration does; pages of `cors_origin` may ask it."""
+    """Answers as a REST API with a Lambda proxy integration does, with CORS headers for pages of `cors_origin`."""
 
     def __init__(self, function, cors_origin):
         self.function, self.cors_origin = function, cors_origin
 
     def answer(self, environ):
-        """Return (status, headers, body); raise HttpError."""
+        """Return (status, headers, body) for a WSGI environment; raise HttpError."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if (method, path) == ("POST", "/predict"):
             return self.predict(environ)
@@ -48,7 +48,7 @@ class Gateway:
         raise HttpError(403, "MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
 
     def predict(self, environ):
-        """Ask the function, and hand its answer on."""
+        """Return the function's answer as (status, headers, body); raise HttpError."""
         event = json.dumps(make_event(environ)).encode()
         if len(event) > MAX_EVENT_BYTES:
             raise HttpError(413, "REQUEST_TOO_LARGE", "Request Too Long")
@@ -56,12 +56,12 @@ class Gateway:
         try:
             return read_answer(answer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            print(f"gateway.py: the function's answer is no proxy response ({error!r})", file=sys.stderr)
+            print(f"gateway.py: the function's answer is not a proxy response ({error!r})", file=sys.stderr)
             raise HttpError(502, "DEFAULT_5XX", "Internal server error") from None
 
 
 def make_event(environ):
-    """Return the event that API Gateway makes of a request.
+    """Return the event that API Gateway would make of a request, given as a WSGI environment.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
@@ -87,7 +87,7 @@ def make_event(environ):
 
 
 def read_answer(answer):
-    """Return (status, headers, body) of a function's proxy response; raise an error for what is none."""
+    """Return (status, headers, body) of a function's proxy response; raise an error if it is not one."""
     answer = json.loads(answer)
     status = int(answer["statusCode"])
     if not 200 <= status < 600:

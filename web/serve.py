@@ -1,8 +1,8 @@
-"""Serve the function on this machine, in AWS's runtime interface emulator, and a page for it, until Ctrl-C.
+"""Serve the function in AWS's runtime interface emulator, and the page, on this machine until Ctrl-C.
 
 PORT=8080 PAGE_PORT=8081 python -m web.serve
 
-CORS_ORIGIN names the one other site whose pages may ask it, or * for every site.
+To let the pages of one other site use the function, set CORS_ORIGIN to that site. * allows every site.
 """
 
 import os
@@ -27,7 +27,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def read_port(name, default):
-    """Return the port number in an environment variable; exit with one line when it is none, or taken."""
+    """Return the port in an environment variable; exit with a message if it is invalid or in use."""
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
         sys.exit(f"serve.py: {name} must be a number from 1 to 65535, not {text!r}.")
@@ -36,7 +36,7 @@ def read_port(name, default):
 
 
 def check_port(name, port):
-    """Exit with one line when 127.0.0.1:`port` cannot be listened on."""
+    """Exit with a message unless a server can listen on 127.0.0.1:`port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,7 +46,7 @@ def check_port(name, port):
 
 
 def read_origin(page_port):
-    """Return the site in CORS_ORIGIN, the page's own without it; exit with one line when it is none."""
+    """Return the site in CORS_ORIGIN, or the page's own if that is not set; exit with a message if it is invalid."""
     text = os.environ.get("CORS_ORIGIN") or f"http://localhost:{page_port}"
     if not re.fullmatch(r"\*|https?://[A-Za-z0-9.-]+(:[0-9]+)?", text):
         sys.exit(f"serve.py: CORS_ORIGIN must be * or a site such as https://example.com, not {text!r}.")
@@ -54,26 +54,26 @@ def read_origin(page_port):
 
 
 def random_loopback():
-    """Return one of this machine's 16 million addresses of its own, which no web page can try one by one."""
+    """Return a random one of the 16 million loopback addresses, too many for a web page to try."""
     return "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))
 
 
 def start_emulator(host, port, cors_origin):
-    """Start the emulator with the function, on loopback only and with photos from there; it logs to stderr."""
+    """Start the emulator and the function on a loopback address, with logs on stderr; photos may come from loopback."""
     environ = {"ALLOW_LOOPBACK": "true", **os.environ, "CORS_ORIGIN": cors_origin}
     command = emulator_command(port, host=host)
     return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=sys.stderr, start_new_session=True)
 
 
 def leave(number, frame):
-    """Exit on the first signal; further ones cannot cut short what `stop` does."""
+    """Exit on the first signal, and ignore further ones, so that `stop` can finish."""
     for other in STOP_SIGNALS:
         signal.signal(other, lambda *_: None)
     sys.exit(128 + number)
 
 
 def serve(port, answer, cors_origin):
-    """Serve a function of web requests on 127.0.0.1:`port`, in a thread of its own."""
+    """Serve `answer`, a function of the WSGI environment, on 127.0.0.1:`port` in a new thread."""
     server = Server(port, make_application(answer, cors_origin))
     Thread(target=server.run, daemon=True).start()
 
@@ -99,7 +99,7 @@ def main():
         print(f"The page is at http://localhost:{page_port}/, for POST http://localhost:{page_port}/predict.")
         print(f"Serving {url} until Ctrl-C.", flush=True)
         while emulator.poll() is None:
-            time.sleep(0.1)  # waiting without an end could sleep through a signal that comes just before
+            time.sleep(0.1)  # wait() without a time limit could miss a signal that arrives just before it
         sys.exit(emulator.returncode)
     finally:
         stop(emulator)

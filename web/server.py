@@ -1,4 +1,4 @@
-"""The web server of `make run`: waitress with tight bounds, for this machine's own programs and pages alone."""
+"""The web server of `make run`: waitress with tight limits, only for programs and pages on this machine."""
 
 import json
 import socket
@@ -14,23 +14,23 @@ from waitress.utilities import BadRequest
 from web.function import MAX_EVENT_BYTES, MAX_WAITING, HttpError
 
 NAMES = ("localhost", "127.0.0.1", "[::1]")
-REQUEST_SECONDS = 30  # for a whole request to arrive
+REQUEST_SECONDS = 30  # within which a whole request must arrive
 BOUNDS = {
-    "threads": MAX_WAITING + 8,  # so that the page is served while requests wait for the function
+    "threads": MAX_WAITING + 8,  # the page is still served while MAX_WAITING requests wait for the function
     "backlog": 1024,
     "connection_limit": 1000,
-    "asyncore_use_poll": True,  # select() takes 1,024 connections at most
+    "asyncore_use_poll": True,  # select() handles at most 1,024 connections
     "channel_timeout": 10,  # seconds without a byte
     "cleanup_interval": 1,
     "max_request_header_size": 16 * 1024,
     "max_request_body_size": MAX_EVENT_BYTES + 1,
     "ident": None,
 }
-CODES = {413: "REQUEST_TOO_LARGE"}  # as API Gateway names it
+CODES = {413: "REQUEST_TOO_LARGE"}  # API Gateway's name
 
 
 class Parser(HTTPRequestParser):
-    """Reads a request; refuses the two kinds on which waitress closes the connection without an answer."""
+    """Reads a request. It rejects two kinds on which waitress would close the connection without an answer."""
 
     def __init__(self, adj):
         super().__init__(adj)
@@ -39,15 +39,15 @@ class Parser(HTTPRequestParser):
     def received(self, data):
         try:
             count = super().received(data)
-        except ValueError:  # of int() for a Content-Length of 5,000 digits, or of urlsplit() for http://[x
+        except ValueError:  # from int() for a Content-Length of 5,000 digits, or from urlsplit() for http://[x
             self.error, self.completed, count = BadRequest("Bad request line or Content-Length"), True, len(data)
         if self.error:
-            self.expect_continue = False  # the answer is the error
+            self.expect_continue = False  # answer with the error and do not ask for the body
         return count
 
 
 class Refusal(ErrorTask):
-    """Answers what is no request that the application could see, in the form of every other error."""
+    """Answers a request that waitress rejects, in the JSON form of all other errors."""
 
     def execute(self):
         error = self.request.error
@@ -61,14 +61,17 @@ class Refusal(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection; it is closed when the client has read the last answer, which TCP drops if bytes are left unread."""
+    """A connection that reads on after the last answer until the client closes it.
+
+    If the server closed it with bytes unread, TCP would drop the answer.
+    """
 
     parser_class = Parser
     error_task_class = Refusal
     lingering = False
 
     def handle_close(self):
-        if self.lingering or not self.will_close:  # or the client has closed it
+        if self.lingering or not self.will_close:  # without will_close, the client has closed the connection
             super().handle_close()
             return
         self.lingering, self.will_close = True, False
@@ -85,7 +88,7 @@ class Channel(HTTPChannel):
 
 
 class Server(TcpWSGIServer):
-    """Serves a WSGI application on 127.0.0.1:`port` while `run()` runs; 0 takes a free port."""
+    """Serves a WSGI application on 127.0.0.1:`port` while `run()` runs. Port 0 means any free port."""
 
     channel_class = Channel
 
@@ -93,7 +96,7 @@ class Server(TcpWSGIServer):
         super().__init__(application, host="127.0.0.1", port=port, **BOUNDS)
 
     def maintenance(self, now):
-        """Close connections that send nothing, and those whose request takes too long to arrive."""
+        """Close connections that are idle, or whose request takes too long to arrive."""
         super().maintenance(now)
         for channel in self.active_channels.values():
             if channel.request and now - channel.request.started > REQUEST_SECONDS:
@@ -101,9 +104,9 @@ class Server(TcpWSGIServer):
 
 
 def make_application(answer, cors_origin):
-    """Return the WSGI application of a function from the environment to (status, headers, body).
+    """Return a WSGI application around `answer`, a function from the environment to (status, headers, body).
 
-    Only pages of the server's own and of `cors_origin` get to it.
+    Of web pages, only the server's own and those of `cors_origin` may use it.
     """
 
     def application(environ, start_response):
@@ -121,16 +124,19 @@ def make_application(answer, cors_origin):
 
 
 def check_sender(environ, cors_origin):
-    """Raise HttpError for a name that a foreign DNS server made lead here, and for another site's page."""
+    """Raise HttpError if a request comes from another site's page, or under a host name that is not this machine's.
+
+    Without the check of the name, a site could point its own name at 127.0.0.1 and pass as this server's page.
+    """
     host, origin, port = environ.get("HTTP_HOST", "").lower(), environ.get("HTTP_ORIGIN"), environ["SERVER_PORT"]
     hosts = [f"{name}:{port}" for name in NAMES] + (list(NAMES) if port == "80" else [])
     if host not in hosts:
-        raise HttpError(403, "ACCESS_DENIED", f"This server's address is http://localhost:{port}, and no other.")
+        raise HttpError(403, "ACCESS_DENIED", f"This server answers only at http://localhost:{port}.")
     if origin not in (None, f"http://{host}", cors_origin) and cors_origin != "*":
-        advice = f"start it with CORS_ORIGIN={origin} to let them."
-        raise HttpError(403, "ACCESS_DENIED", f"Pages of {origin} may not ask this server; {advice}")
+        advice = f"start it with CORS_ORIGIN={origin} to allow them."
+        raise HttpError(403, "ACCESS_DENIED", f"Pages of {origin} may not use this server; {advice}")
 
 
 def describe(code, message):
-    """Return the body of an error."""
+    """Return the JSON body of an error."""
     return json.dumps({"error": {"code": code, "message": message}}).encode()
