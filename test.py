@@ -1,14 +1,19 @@
-"""Ask the function for the class of photos.
+"""Ask the function to classify photos.
 
-python test.py                                      the repository's photo of trousers: ten scores and the class
-python test.py photo.jpg https://example.com/a.png  files and addresses: a line for each
-python test.py photos/ 'more/*.webp'                the photos of a folder and those of a pattern
-python test.py --json photos/                       a JSON object for each, on a line of its own
-python test.py --plot photo.jpg                     also draw the photo beside its probabilities, in photo-scores.png
+python test.py                                      print the ten scores and the class of a photo of trousers
+python test.py photo.jpg https://example.com/a.png  print one line per file or address
+python test.py photos/ 'more/*.webp'                classify the photos in a folder, and those that match a pattern
+python test.py --json photos/                       print one JSON object per line
+python test.py --plot photo.jpg                     also draw the photo and its probabilities in photo-scores.png
 
-The endpoint is PREDICT_URL, else the REST or HTTP API of AWS_REGION and API_NUMBER, else what deploy.sh
-saved, else the function that `make run` serves on localhost:8080. PREDICT_API_KEY is the key of an API
-that asks for one.
+The client uses the first of these endpoints that is set:
+
+1. the URL in PREDICT_URL
+2. stage `test` of the REST or HTTP API with the id API_NUMBER in AWS_REGION
+3. the endpoint that deploy.sh saved
+4. the function that `make run` serves on localhost:8080
+
+If the API needs a key, set PREDICT_API_KEY.
 """
 
 import argparse
@@ -33,23 +38,24 @@ METRICS = FOLDER / "metrics.json"
 SAVED_ENDPOINT = FOLDER / ".predict-url"
 LOCAL_ENDPOINT = "http://localhost:8080/2015-03-31/functions/function/invocations"
 TIMEOUT_SECONDS = 60
-# What the function takes, as in limits.py, and what is made of a photo that is over it, as the page does.
+# The function's formats and limits, copied from limits.py and image_source.py. A photo that does not meet them is sent
+# as a JPEG of at most SMALL_SIDE pixels a side, as the page does.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_INLINE_BYTES = 4_400_000  # as base64 with its JSON, what Lambda takes: 6 MB
+MAX_INLINE_BYTES = 4_400_000  # as base64 in JSON, this nearly fills the 6 MB that Lambda accepts
 MAX_PIXELS = 25_000_000
-MAX_SIDE = 65_535  # as in image_source.py
+MAX_SIDE = 65_535
 SMALL_SIDE = 1600
 JPEG_QUALITY = 92
-# What a folder's photos are called.
+# The files in a folder that count as photos.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif", ".avif", ".tif", ".tiff")
 
 
 class PredictError(Exception):
-    """Why there are no scores, in one line."""
+    """The reason why a photo got no scores or no plot, as one line."""
 
 
 def endpoint(environ=os.environ):
-    """Return the address to POST to, chosen as the module says."""
+    """Return the URL to POST to, the first in the module's list that is set."""
     if environ.get("PREDICT_URL"):
         return environ["PREDICT_URL"]
     if environ.get("AWS_REGION") and environ.get("API_NUMBER"):
@@ -60,12 +66,12 @@ def endpoint(environ=os.environ):
 
 
 def is_address(photo):
-    """Tell an address from the path of a file."""
+    """Return whether a photo is named by a web address and not by a path."""
     return photo.startswith(("http://", "https://"))
 
 
 def find_photos(names):
-    """Yield files and addresses as they are named, and what a folder or a pattern holds in alphabetical order."""
+    """Yield each file or address as it is named, and for each folder or pattern its files in alphabetical order."""
     for name in names:
         if Path(name).is_dir():
             yield from list_folder(name) or [name]
@@ -76,19 +82,19 @@ def find_photos(names):
 
 
 def list_folder(folder):
-    """Return the photos in a folder and in the folders in it, but for hidden ones."""
+    """Return the photos in a folder and its subfolders, without hidden ones."""
     pattern = str(Path(glob.escape(folder)) / "**/*")
     return [path for path in sorted(glob.glob(pattern, recursive=True)) if Path(path).suffix.lower() in SUFFIXES]
 
 
 def make_request(photo):
-    """Return {"url": photo} for an address and {"image": base64} for a file; raise PredictError."""
+    """Return {"url": photo} for an address or {"image": base64} for a file; raise PredictError."""
     if is_address(photo):
         return {"url": photo}
     try:
         data = Path(photo).read_bytes()
     except IsADirectoryError:
-        raise PredictError(f"{photo}: the folder holds no photos") from None
+        raise PredictError(f"{photo}: the folder contains no photos") from None
     except OSError as error:
         raise PredictError(f"{photo}: {error.strerror}") from error
     if not data:
@@ -97,7 +103,10 @@ def make_request(photo):
 
 
 def shrink(photo, data):
-    """Return a photo's bytes, or a JPEG of SMALL_SIDE pixels, upright, where the function takes no such photo."""
+    """Return a photo's bytes if the function takes them, otherwise an upright JPEG of at most SMALL_SIDE pixels a side.
+
+    Raise PredictError if the file is too large and cannot be read as a photo.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -110,8 +119,8 @@ def shrink(photo, data):
         image.thumbnail((SMALL_SIDE, SMALL_SIDE))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if len(data) <= MAX_INLINE_BYTES:
-            return data  # for the function to say what is wrong
-        message = f"over {MAX_INLINE_BYTES:,} bytes, and no photo that can be made smaller here"
+            return data  # the function will say what is wrong
+        message = f"over {MAX_INLINE_BYTES:,} bytes, and cannot be read as a photo to make it smaller"
         raise PredictError(f"{photo}: {message}") from error
     buffer = io.BytesIO()
     on_white(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -119,7 +128,7 @@ def shrink(photo, data):
 
 
 def on_white(image):
-    """Return an image in RGB, with white behind what is transparent."""
+    """Return an image in RGB, with a white background if it is transparent."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
@@ -127,7 +136,7 @@ def on_white(image):
 
 
 def make_headers(environ=os.environ):
-    """Return the header with the key in PREDICT_API_KEY, or none."""
+    """Return the headers of a request: the API key from PREDICT_API_KEY, if that is set."""
     return {"x-api-key": environ["PREDICT_API_KEY"]} if environ.get("PREDICT_API_KEY") else {}
 
 
@@ -138,7 +147,7 @@ def predict(photo, url):
         response = requests.post(url, json=request, headers=make_headers(), timeout=TIMEOUT_SECONDS)
         answer = response.json()
     except requests.exceptions.JSONDecodeError:
-        raise PredictError(f"{url} answered HTTP {response.status_code} without JSON") from None
+        raise PredictError(f"{url} answered HTTP {response.status_code} without JSON; check the address") from None
     except (requests.exceptions.RequestException, HTTPError) as error:
         hint = "; is `make run` running?" if "localhost" in url or "127.0.0.1" in url else ""
         raise PredictError(f"no answer from {url} ({type(error).__name__}){hint}") from error
@@ -148,12 +157,12 @@ def predict(photo, url):
 
 
 def is_scores(answer):
-    """Tell whether an answer maps class names to numbers."""
+    """Return whether an answer maps class names to numbers."""
     return isinstance(answer, dict) and answer and all(isinstance(score, float) for score in answer.values())
 
 
 def describe_error(answer, status):
-    """Return one line for an error of Lambda's, of the function's, of API Gateway's or of a function URL's."""
+    """Return one line that describes an error from Lambda, the function, API Gateway or a function URL."""
     answer = answer if isinstance(answer, dict) else {"message": json.dumps(answer)}
     if "errorMessage" in answer:
         return " ".join(f"{answer.get('errorType')}: {answer['errorMessage']}".split())
@@ -163,7 +172,7 @@ def describe_error(answer, status):
 
 
 def read_calibration(path=METRICS):
-    """Return (temperature, the probability below which no class is likely) from metrics.json, or None."""
+    """Return the temperature, and the probability below which an answer is not sure, from metrics.json, or None."""
     try:
         metrics = json.loads(path.read_text())
         return metrics["temperature"], metrics["not sure below"]
@@ -172,7 +181,7 @@ def read_calibration(path=METRICS):
 
 
 def probabilities(scores, temperature):
-    """Return {class: probability} by softmax of logits / temperature, the likeliest first."""
+    """Return {class: probability}, the softmax of logits / temperature, with the likeliest class first."""
     most = max(scores.values())
     powers = {name: math.exp((score - most) / temperature) for name, score in scores.items()}
     total = sum(powers.values())
@@ -180,12 +189,12 @@ def probabilities(scores, temperature):
 
 
 def percent(probability):
-    """Return a probability in words, which never make it certain."""
+    """Return a probability as text, which never calls a class certain."""
     return "over 99 %" if probability >= 0.995 else f"{100 * probability:.0f} %"
 
 
 def judge(scores, calibration):
-    """Return what is said of scores as a dictionary; it says no more than the class without a calibration."""
+    """Return the verdict on scores: {"class", "probability", "sure"}, or only {"class"} without a calibration."""
     best = max(scores, key=scores.get)
     if calibration is None:
         return {"class": best}
@@ -195,17 +204,17 @@ def judge(scores, calibration):
 
 
 def describe(verdict):
-    """Return a verdict in words, such as `dress  93 %`."""
+    """Return a verdict as text, such as `dress  93 %`."""
     name = verdict["class"] if verdict.get("sure", True) else f"not sure, perhaps {verdict['class']}"
     return f"{name}  {percent(verdict['probability'])}" if "probability" in verdict else name
 
 
 def draw(photo, scores, calibration):
-    """Draw a photo beside the probability of each class; return the path of the PNG; raise PredictError."""
+    """Draw a photo beside the probability of each class and return the path of the PNG; raise PredictError."""
     from matplotlib.figure import Figure
 
     if calibration is None:
-        raise PredictError(f"{photo}: no probabilities to draw, as {METRICS.name} holds no temperature")
+        raise PredictError(f"{photo}: cannot draw probabilities without the temperature in {METRICS.name}")
     path = Path(f"{Path(urlsplit(photo).path).stem or 'photo'}-scores.png")
     shares = probabilities(scores, calibration[0])
     figure = Figure(figsize=(8, 4), layout="constrained")
@@ -220,25 +229,25 @@ def draw(photo, scores, calibration):
         picture.imshow(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise PredictError(f"{photo}: it cannot be drawn ({error})") from error
+        raise PredictError(f"{photo}: cannot make the plot ({error})") from error
     return path
 
 
 def show_progress(done, total):
-    """Draw on a terminal how far it is, over the last drawing."""
+    """Draw a progress bar over the last one, if stderr is a terminal."""
     if total > 1 and sys.stderr.isatty():
         print(f"\r\033[K[{'#' * (30 * done // total):30}] {done} of {total}", end="", file=sys.stderr, flush=True)
 
 
 def say(text, stream=sys.stdout):
-    """Print a text where the progress was drawn."""
+    """Print a line of text in place of the progress bar."""
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     print(text, file=stream, flush=True)
 
 
 def ask(photo, calibration, plot):
-    """Return a photo's class and scores, or the error; draw them where that is asked for."""
+    """Return a photo's verdict and scores, or its error, as a dictionary; draw a plot if `plot` is true."""
     try:
         scores = predict(photo, endpoint())
         if plot:
@@ -249,7 +258,7 @@ def ask(photo, calibration, plot):
 
 
 def report(result, as_json, width):
-    """Print the result for one of several photos, whose names are `width` wide, or for the only one, with width 0."""
+    """Print a photo's result. `width` is that of the longest name among several photos, or 0 for a single photo."""
     if as_json:
         say(json.dumps(result))
     elif "error" in result:
@@ -266,7 +275,7 @@ def report(result, as_json, width):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", default=[str(PHOTO)], metavar="PHOTO_FOLDER_OR_URL")
-    parser.add_argument("--json", action="store_true", help="print a JSON object a line, with the class or the error")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per photo, on a line of its own")
     parser.add_argument("--plot", action="store_true", help="draw each photo beside its probabilities")
     arguments = parser.parse_args()
     photos, calibration, failed = list(find_photos(arguments.photos)), read_calibration(), False

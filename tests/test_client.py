@@ -1,4 +1,4 @@
-"""test.py, the client: which endpoint it asks, what it sends, what it says, how it fails."""
+"""Test test.py, the client: the endpoint it asks, and what it sends, prints and reports as errors."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ UNSURE = logits_of(UNSURE_BELOW - 0.02, TEMPERATURE)
 
 @pytest.fixture
 def api(photo_server):
-    """A server that records in `received` what is POSTed to /predict, and gives `status` and `answer`."""
+    """A server that answers POST /predict with `status` and `answer`, and records requests in `received` and `keys`."""
 
     def predict(request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
@@ -42,7 +42,7 @@ def api(photo_server):
 
 
 def run_client(*photos, cwd=None, script=ROOT / "test.py", **environ):
-    """Run `python test.py` in a folder and return its exit status, output and errors."""
+    """Run `python test.py` and return its exit status, output and errors."""
     command = [sys.executable, script, *map(str, photos)]
     clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     result = subprocess.run(command, cwd=cwd, env={**clean, **environ}, capture_output=True, text=True, check=False)
@@ -129,9 +129,9 @@ def test_a_file_that_cannot_be_sent_is_one_line_and_a_failure(api, tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "folder").mkdir()
     for name, words in (
-        ("large.jpg", "no photo that can be made smaller"),
+        ("large.jpg", "cannot be read as a photo to make it smaller"),
         ("empty.jpg", "the file is empty"),
-        ("folder", "the folder holds no photos"),
+        ("folder", "the folder contains no photos"),
     ):
         status, output, errors = run_client(tmp_path / name, PREDICT_URL=api.url("/predict"))
         assert (status, output, len(errors.splitlines()), api.received) == (1, "", 1, [])
@@ -145,7 +145,7 @@ def test_it_knows_the_limits_of_the_function():
 
 
 def sent_photo(api):
-    """Return the last photo that was sent."""
+    """Return the last photo that the server received."""
     return Image.open(io.BytesIO(base64.b64decode(api.received[-1]["image"])))
 
 
@@ -228,7 +228,7 @@ def test_without_a_temperature_there_are_no_probabilities(api, tmp_path):
     assert json.loads(output) == {"photo": str(TROUSERS), "class": "pants", "scores": SCORES}
     status, _, errors = run_client("--plot", TROUSERS, script=script, cwd=tmp_path, PREDICT_URL=api.url("/predict"))
     assert status == 1
-    assert "no probabilities to draw" in errors
+    assert "without the temperature in metrics.json" in errors
 
 
 def test_a_terminal_is_shown_how_far_it_is(api):
@@ -286,11 +286,11 @@ def test_photos_are_drawn_beside_their_probabilities(api, tmp_path):
         assert f"wrote {name}" in errors
         with Image.open(tmp_path / name) as plot:
             assert (plot.format, plot.size) == ("PNG", (1200, 600))
-            assert len(plot.convert("RGB").getcolors(1 << 20)) > 1000  # a photo, not bars alone
+            assert len(plot.convert("RGB").getcolors(1 << 20)) > 1000  # the plot shows the photo, too
 
 
 def test_a_photo_that_cannot_be_drawn_is_one_line_and_a_failure(api, tmp_path):
     status, _, errors = run_client("--plot", __file__, cwd=tmp_path, PREDICT_URL=api.url("/predict"))
     assert (status, len(errors.splitlines())) == (1, 1)
-    assert "cannot be drawn" in errors
+    assert "cannot make the plot" in errors
     assert list(tmp_path.iterdir()) == []
