@@ -1,4 +1,4 @@
-"""openapi.yaml: valid, in step with the code, and true."""
+"""Test that openapi.yaml is valid, agrees with the code, and describes what the function answers."""
 
 import base64
 import subprocess
@@ -20,7 +20,7 @@ SCHEMAS = DESCRIPTION["components"]["schemas"]
 
 
 def errors():
-    """Yield (status, code) of every example of an error."""
+    """Yield the status and the code of every example of an error."""
     for status, response in POST["responses"].items():
         for name, example in response["content"]["application/json"].get("examples", {}).items():
             assert example["value"]["error"]["code"] == name
@@ -42,7 +42,10 @@ def test_its_codes_are_those_of_the_code_each_with_an_example():
 
 
 def test_it_allows_the_refusals_of_each_endpoint():
-    """REST APIs refuse in our form; HTTP APIs and function URLs in theirs, as AWS documents and ministack answers."""
+    """REST APIs answer in our format, as the template configures. HTTP APIs and function URLs use AWS's own format.
+
+    AWS documents that format, and ministack answers in it.
+    """
     answers = [
         (403, {"Message": "Forbidden"}),
         (404, {"message": "Not Found"}),
@@ -72,8 +75,8 @@ def test_its_example_of_a_photo_gets_scores():
 
 
 def test_schemathesis_finds_no_answer_that_it_does_not_describe(site):
-    """Two checks are left out: API Gateway answers an unknown method with 403 and not 405, and of a photo's bytes
-    no schema can say whether they will do."""
+    """Two of schemathesis's checks cannot hold: API Gateway answers an unknown method with 403 instead of 405, and a
+    schema cannot describe which bytes are a photo."""
     command = [Path(sys.executable).with_name("schemathesis"), "run", "openapi.yaml", "--url", site.rstrip("/")]
     command += ["--max-examples", "200", "--exclude-checks", "positive_data_acceptance,unsupported_method"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
