@@ -25,9 +25,8 @@ from tensorflow.lite.tools import flatbuffer_utils
 from tqdm import tqdm
 
 from errors import RequestError
-from image_source import decode
+from image_source import FORMATS, decode
 from interpreter import load_model
-from limits import FORMATS
 
 QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
 # Few, because a layer's range is that of its most extreme value, and each odd photo makes the steps of

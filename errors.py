@@ -1,6 +1,6 @@
-"""The errors for what a request may not ask for."""
+"""The errors that a request can get as its answer."""
 
-# Every code, with its HTTP status: 4xx for a fault of the caller or of the address, 5xx for one of ours.
+# Every code with its HTTP status: 4xx if the caller or the photo's server is at fault, 5xx if the function is.
 STATUS = {
     "missing_input": 400,
     "ambiguous_input": 400,
@@ -31,10 +31,10 @@ STATUS = {
 
 
 class RequestError(Exception):
-    """Why a request gets no scores, in a sentence for the caller; `status` is its HTTP status."""
+    """A sentence that tells the caller why there are no scores; `status` is its HTTP status."""
 
 
-# Lambda reports the name of an error's class as `errorType`.
+# One class for each code, because Lambda reports the name of an error's class as `errorType`.
 ERRORS = {code: type(code, (RequestError,), {"status": status}) for code, status in STATUS.items()}
 
 

@@ -28,6 +28,7 @@ RUNNING_VERSION = "{}.{}".format(*sys.version_info)
 sys.path.insert(0, str(ROOT))
 
 import limits  # noqa: E402
+from errors import RequestError  # noqa: E402
 from tests.harness.servers import folder_server, free_port, running  # noqa: E402
 
 
@@ -37,6 +38,14 @@ def encode(data):
 
 
 GOOD = {"image": encode(TROUSERS.read_bytes())}
+
+
+def code_of(function, *arguments):
+    """Return the code of the RequestError that a call raises. Its message must be a sentence."""
+    with pytest.raises(RequestError) as caught:
+        function(*arguments)
+    assert re.fullmatch(r"[A-Z\"].*\.", str(caught.value))
+    return type(caught.value).__name__
 
 
 def logits_of(probability, temperature):

@@ -139,9 +139,13 @@ def test_a_file_that_cannot_be_sent_is_one_line_and_a_failure(api, tmp_path):
 
 
 def test_it_knows_the_limits_of_the_function():
-    for name in ("FORMATS", "MAX_INLINE_BYTES", "MAX_PIXELS"):
-        assert getattr(client, name) == getattr(limits, name)
-    assert client.MAX_SIDE == image_source.MAX_SIDE
+    for name, module in (
+        ("FORMATS", image_source),
+        ("MAX_SIDE", image_source),
+        ("MAX_INLINE_BYTES", limits),
+        ("MAX_PIXELS", limits),
+    ):
+        assert getattr(client, name) == getattr(module, name)
 
 
 def sent_photo(api):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import trustme
-from conftest import TROUSERS
+from conftest import TROUSERS, code_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,12 +106,9 @@ def listen():
         yield start
 
 
-def code_of(url):
+def refused(url):
     """Return the code of the RequestError that a download raises."""
-    with pytest.raises(RequestError) as caught:
-        download.download(url)
-    assert str(caught.value).endswith(".")
-    return type(caught.value).__name__
+    return code_of(download.download, url)
 
 
 def send(*parts, pause=0.0):
@@ -163,8 +160,8 @@ def test_no_socket_is_opened_to_a_forbidden_address(address, resolver, connectio
     names, _ = resolver
     names["photos.example"] = [address]
     host = f"[{address}]" if ":" in address else address
-    assert code_of(f"http://{host}/") == "address_not_allowed"
-    assert code_of("https://photos.example/") == "address_not_allowed"
+    assert refused(f"http://{host}/") == "address_not_allowed"
+    assert refused("https://photos.example/") == "address_not_allowed"
     assert connections == []
 
 
@@ -172,14 +169,14 @@ def test_no_socket_is_opened_to_a_forbidden_address(address, resolver, connectio
     "host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "localhost", "LOCALHOST.", "①②⑦.0.0.1", "[::]"]
 )
 def test_no_spelling_of_loopback_gets_through(host, connections):
-    assert code_of(f"http://{host}/") == "address_not_allowed"
+    assert refused(f"http://{host}/") == "address_not_allowed"
     assert connections == []
 
 
 def test_one_forbidden_address_among_those_of_a_name_is_enough(resolver, connections):
     names, _ = resolver
     names["photos.example"] = ["8.8.8.8", "2606:4700:4700::1111", "10.0.0.1"]
-    assert code_of("http://photos.example/") == "address_not_allowed"
+    assert refused("http://photos.example/") == "address_not_allowed"
     assert connections == []
 
 
@@ -188,7 +185,7 @@ def test_the_address_that_was_checked_is_connected_to(resolver, local, photo_ser
     answers = iter([["127.0.0.1"], ["127.0.0.2"]])
     names["photos.example"] = lambda: next(answers)
     port = photo_server.server_port
-    monkeypatch.setattr(limits, "ALLOWED_PORTS", (port,))
+    monkeypatch.setattr(addresses, "ALLOWED_PORTS", (port,))
     assert download.download(f"http://photos.example:{port}/photo.jpg") == TROUSERS.read_bytes()
     assert lookups == ["photos.example"]
     assert connections == [("127.0.0.1", port)]
@@ -198,7 +195,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(resolver, local, ph
     names, _ = resolver
     names["photos.example"] = ["127.0.0.2", "127.0.0.1"]
     port = photo_server.server_port
-    monkeypatch.setattr(limits, "ALLOWED_PORTS", (port,))
+    monkeypatch.setattr(addresses, "ALLOWED_PORTS", (port,))
     assert download.download(f"http://photos.example:{port}/photo.jpg") == TROUSERS.read_bytes()
 
 
@@ -206,22 +203,22 @@ def test_loopback_is_admitted_for_development_only(photo_server, monkeypatch):
     url = photo_server.url("/photo.jpg")
     assert download.download(url) == TROUSERS.read_bytes()
     monkeypatch.setattr(limits, "ALLOW_LOOPBACK", False)
-    assert code_of(url) == "port_not_allowed"
-    monkeypatch.setattr(limits, "ALLOWED_PORTS", (photo_server.server_port,))
-    assert code_of(url) == "address_not_allowed"
+    assert refused(url) == "port_not_allowed"
+    monkeypatch.setattr(addresses, "ALLOWED_PORTS", (photo_server.server_port,))
+    assert refused(url) == "address_not_allowed"
 
 
 def test_the_runtime_api_is_refused_even_then(photo_server, monkeypatch, connections):
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{photo_server.server_port}")
     for host in ("127.0.0.1", "localhost", "[::1]"):
         url = f"http://{host}:{photo_server.server_port}/2018-06-01/runtime/invocation/next"
-        assert code_of(url) == "address_not_allowed"
+        assert refused(url) == "address_not_allowed"
     assert connections == []
 
 
 def test_other_addresses_are_refused_even_then(local):
-    assert code_of("http://169.254.169.254/") == "address_not_allowed"
-    assert code_of("http://169.254.169.254:8080/") == "port_not_allowed"
+    assert refused("http://169.254.169.254/") == "address_not_allowed"
+    assert refused("http://169.254.169.254:8080/") == "port_not_allowed"
 
 
 def test_proxies_of_the_environment_are_ignored(photo_server, monkeypatch, connections):
@@ -268,7 +265,7 @@ def test_proxies_of_the_environment_are_ignored(photo_server, monkeypatch, conne
     ],
 )
 def test_what_is_no_address_to_ask_is_refused(url, code, connections):
-    assert code_of(url) == code
+    assert refused(url) == code
     assert connections == []
 
 
@@ -289,7 +286,7 @@ def test_listed_hosts_alone_may_be_asked(monkeypatch):
     for host in ("photos.example", "Photos.example.", "a.shop.example", "a.b.shop.example"):
         assert parse_url(f"https://{host}/").host
     for host in ("example.com", "shop.example", "notshop.example", "photos.example.com", "a.photos.example"):
-        assert code_of(f"https://{host}/") == "host_not_allowed"
+        assert refused(f"https://{host}/") == "host_not_allowed"
 
 
 def test_spaces_and_letters_of_other_scripts_in_an_address_are_encoded(photo_server):
@@ -302,7 +299,7 @@ def test_three_redirects_are_followed_and_a_fourth_is_not(photo_server):
         path = f"/{number - 1}" if number > 1 else "/photo.jpg"
         photo_server.answers[f"/{number}"] = lambda request, path=path: request.answer(302, Location=path)
     assert download.download(photo_server.url("/3")) == TROUSERS.read_bytes()
-    assert code_of(photo_server.url("/4")) == "too_many_redirects"
+    assert refused(photo_server.url("/4")) == "too_many_redirects"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -328,17 +325,17 @@ def test_every_redirect_leads_on(status, photo_server):
 )
 def test_a_redirect_is_checked_like_the_address_itself(location, code, photo_server, connections):
     photo_server.answers["/old"] = lambda request: request.answer(302, Location=location)
-    assert code_of(photo_server.url("/old")) == code
+    assert refused(photo_server.url("/old")) == code
     assert connections == [("127.0.0.1", photo_server.server_port)]
 
 
 def test_lengths_are_looked_at_before_what_takes_seconds_for_long_addresses(photo_server, monkeypatch):
-    with pytest.raises(RequestError, match="253 characters"):
+    with pytest.raises(RequestError, match="253"):
         parse_url("http://" + "e\u0301" * 1000)
     location = "/" + ("\u0301" * 30_000).encode().decode("latin-1")
     photo_server.answers["/old"] = lambda request: request.answer(302, Location=location)
     monkeypatch.setattr(addresses, "urljoin", lambda *_: pytest.fail("urljoin takes over a second"))
-    assert code_of(photo_server.url("/old")) == "invalid_url"
+    assert refused(photo_server.url("/old")) == "invalid_url"
 
 
 def test_a_redirect_may_be_relative_and_hold_other_scripts_and_blanks(photo_server):
@@ -351,7 +348,7 @@ def test_a_redirect_may_be_relative_and_hold_other_scripts_and_blanks(photo_serv
 def test_a_redirect_to_a_host_that_is_not_listed_is_refused(photo_server, monkeypatch):
     monkeypatch.setattr(limits, "ALLOWED_HOSTS", ("127.0.0.1",))
     photo_server.answers["/old"] = lambda request: request.answer(302, Location="http://example.com/")
-    assert code_of(photo_server.url("/old")) == "host_not_allowed"
+    assert refused(photo_server.url("/old")) == "host_not_allowed"
 
 
 @pytest.fixture
@@ -364,7 +361,7 @@ def secure(photo_server, resolver, monkeypatch):
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     monkeypatch.setattr(download, "TLS", trusting)
-    monkeypatch.setattr(limits, "ALLOWED_PORTS", (photo_server.server_port,))
+    monkeypatch.setattr(addresses, "ALLOWED_PORTS", (photo_server.server_port,))
     names, _ = resolver
     names["photos.example"] = names["other.example"] = ["127.0.0.1"]
     return photo_server.server_port
@@ -375,28 +372,28 @@ def test_tls_is_for_the_name_though_the_connection_is_to_the_address(secure):
 
 
 def test_a_certificate_for_another_name_is_refused(secure):
-    assert code_of(f"https://other.example:{secure}/photo.jpg") == "tls_failed"
+    assert refused(f"https://other.example:{secure}/photo.jpg") == "tls_failed"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(secure, monkeypatch):
     monkeypatch.setattr(download, "TLS", ssl.create_default_context())
-    assert code_of(f"https://photos.example:{secure}/photo.jpg") == "tls_failed"
+    assert refused(f"https://photos.example:{secure}/photo.jpg") == "tls_failed"
 
 
 def test_a_redirect_from_https_to_http_is_refused(secure, photo_server):
     location = f"http://photos.example:{secure}/photo.jpg"
     photo_server.answers["/old"] = lambda request: request.answer(302, Location=location)
-    assert code_of(f"https://photos.example:{secure}/old") == "redirect_downgrade"
+    assert refused(f"https://photos.example:{secure}/old") == "redirect_downgrade"
 
 
 def test_a_server_without_tls_fails_the_handshake(photo_server):
-    assert code_of(photo_server.url("/photo.jpg").replace("http:", "https:")) == "tls_failed"
+    assert refused(photo_server.url("/photo.jpg").replace("http:", "https:")) == "tls_failed"
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 401, 404, 500])
 def test_a_status_other_than_200_is_named(status, photo_server):
     photo_server.answers["/missing"] = lambda request: request.answer(status)
-    with pytest.raises(RequestError, match=f"HTTP {status}") as caught:
+    with pytest.raises(RequestError, match=str(status)) as caught:
         download.download(photo_server.url("/missing"))
     assert type(caught.value).__name__ == "upstream_status"
 
@@ -445,7 +442,7 @@ def test_a_status_other_than_200_is_named(status, photo_server):
     ],
 )
 def test_what_a_broken_or_lying_server_sends_is_refused(answer, code, local, listen):
-    assert code_of(f"http://127.0.0.1:{listen(send(*answer))}/") == code
+    assert refused(f"http://127.0.0.1:{listen(send(*answer))}/") == code
 
 
 @pytest.mark.parametrize(
@@ -488,7 +485,7 @@ def test_a_family_of_addresses_that_this_machine_lacks_is_a_failed_connection(mo
         return real(family, *arguments)
 
     monkeypatch.setattr(socket, "socket", lacking)
-    assert code_of("http://[2606:4700:4700::1111]/") == "connect_failed"
+    assert refused("http://[2606:4700:4700::1111]/") == "connect_failed"
 
 
 def test_more_than_was_declared_is_not_read(local, listen):
@@ -515,7 +512,7 @@ def test_a_server_that_drips_is_left_at_the_deadline_and_its_thread_ends(scheme,
     monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.3)
     port = listen(send(*answer, pause=0.02))
     before = set(threading.enumerate())
-    assert code_of(f"{scheme}://127.0.0.1:{port}/") == "fetch_timeout"
+    assert refused(f"{scheme}://127.0.0.1:{port}/") == "fetch_timeout"
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
@@ -544,7 +541,7 @@ def test_a_server_that_sends_without_end_is_left_and_its_thread_ends(answer, cod
     monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.5)
     port = listen(send(start, *[repeated] * 1_000_000))
     before = set(threading.enumerate())
-    assert code_of(f"http://127.0.0.1:{port}/") in (code, "fetch_timeout")
+    assert refused(f"http://127.0.0.1:{port}/") in (code, "fetch_timeout")
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
@@ -553,7 +550,7 @@ def test_a_server_that_sends_without_end_is_left_and_its_thread_ends(answer, cod
 def test_a_server_that_never_answers_is_left_at_the_deadline(local, listen, monkeypatch):
     monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.2)
     for scheme in ("http", "https"):
-        assert code_of(f"{scheme}://127.0.0.1:{listen(lambda connection: time.sleep(1))}/") == "fetch_timeout"
+        assert refused(f"{scheme}://127.0.0.1:{listen(lambda connection: time.sleep(1))}/") == "fetch_timeout"
 
 
 def test_a_name_that_takes_for_ever_is_left_at_the_deadline(resolver, monkeypatch, connections):
@@ -561,23 +558,21 @@ def test_a_name_that_takes_for_ever_is_left_at_the_deadline(resolver, monkeypatc
     names["photos.example"] = lambda: time.sleep(0.5) or ["8.8.8.8"]
     monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.2)
     before = set(threading.enumerate())
-    assert code_of("http://photos.example/") == "fetch_timeout"
+    assert refused("http://photos.example/") == "fetch_timeout"
     for thread in set(threading.enumerate()) - before:
         thread.join()
     assert connections == []
 
 
 def test_a_full_backlog_is_left_after_the_time_for_connecting(local, monkeypatch):
-    monkeypatch.setattr(limits, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as stack:
         for _ in range(3):
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(server.getsockname())
-        with pytest.raises(RequestError, match=r"0\.2 seconds") as caught:
-            download.download(f"http://127.0.0.1:{server.getsockname()[1]}/")
-    assert type(caught.value).__name__ == "fetch_timeout"
+        assert refused(f"http://127.0.0.1:{server.getsockname()[1]}/") == "fetch_timeout"
 
 
 def test_a_closed_port_is_a_failed_connection(local):
-    assert code_of(f"http://127.0.0.1:{free_port()}/") == "connect_failed"
+    assert refused(f"http://127.0.0.1:{free_port()}/") == "connect_failed"

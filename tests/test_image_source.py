@@ -9,7 +9,7 @@ import sys
 
 import hostile
 import pytest
-from conftest import LOCKED_PYTHONS, PHOTOS, ROOT, python_of
+from conftest import LOCKED_PYTHONS, PHOTOS, ROOT, code_of, python_of
 from hostile import save
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,15 +21,7 @@ from errors import RequestError
 from image_source import decode, read_photo
 
 
-def code_of(function, *arguments):
-    """Return the code of the RequestError that a call raises."""
-    with pytest.raises(RequestError) as caught:
-        function(*arguments)
-    assert str(caught.value).endswith(".")
-    return type(caught.value).__name__
-
-
-@pytest.mark.parametrize("file_format", limits.FORMATS)
+@pytest.mark.parametrize("file_format", image_source.FORMATS)
 def test_every_format_is_loaded_before_the_first_photo(file_format, tmp_path):
     photo = tmp_path / "photo"
     photo.write_bytes(save(Image.new("RGB", (8, 8)), file_format))
@@ -48,49 +40,36 @@ def test_inline_photos_have_a_size_limit(monkeypatch):
     assert read_photo({"image": "A" * 40}) == bytes(30)
 
 
-@pytest.mark.parametrize("file_format", limits.FORMATS)
+@pytest.mark.parametrize("file_format", image_source.FORMATS)
 def test_a_photo_is_decoded_by_its_content(file_format):
     decoded = decode(save(Image.new("RGB", (40, 30), "navy"), file_format))
     assert (decoded.mode, decoded.size) == ("RGB", (40, 30))
 
 
-def test_formats_can_be_restricted(monkeypatch):
-    monkeypatch.setattr(limits, "FORMATS", ("JPEG", "PNG"))
-    assert decode(hostile.PNG).size == (hostile.SIDE, hostile.SIDE)
-    assert code_of(decode, hostile.GIF) == "unsupported_format"
-
-
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("data", "name"),
     [
-        (b"", "The photo is empty; it has no bytes."),
-        (hostile.HEIC, "This is a HEIC photo, as iPhones make; export it as JPEG."),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "This is a HEIC photo, as iPhones make; export it as JPEG."),
-        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "This is an AVIF photo; export it as JPEG."),
-        (save(hostile.RGB, "AVIF"), "This is an AVIF photo; export it as JPEG."),
-        (save(hostile.RGB, "TIFF"), "This is a TIFF photo; export it as JPEG."),
-        (b"MM\0*\0\0\0\x08", "This is a TIFF photo; export it as JPEG."),
-        (save(hostile.RGB, "PDF"), "This is a PDF document; export the photo in it as JPEG."),
-        (hostile.SVG, "This is an SVG drawing; export it as JPEG."),
-        (
-            b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a\nb -->\n" + hostile.SVG,
-            "This is an SVG drawing; export it as JPEG.",
-        ),
-        (b"\n<!DOCTYPE html><svg>", "This is a web page; send the address of the photo itself."),
-        (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2mp41", "The photo is none of JPEG, PNG, WEBP, GIF, BMP."),
-        (b"no photo", "The photo is none of JPEG, PNG, WEBP, GIF, BMP."),
+        (b"", "empty"),
+        (hostile.HEIC, "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+        (save(hostile.RGB, "AVIF"), "AVIF"),
+        (save(hostile.RGB, "TIFF"), "TIFF"),
+        (b"MM\0*\0\0\0\x08", "TIFF"),
+        (save(hostile.RGB, "PDF"), "PDF"),
+        (hostile.SVG, "SVG"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a\nb -->\n" + hostile.SVG, "SVG"),
+        (b"\n<!DOCTYPE html><svg>", "web page"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2mp41", None),
+        (b"no photo", None),
     ],
 )
-def test_what_people_send_instead_of_a_photo_is_called_by_its_name(data, sentence):
+def test_what_people_send_instead_of_a_photo_is_called_by_its_name(data, name):
     with pytest.raises(RequestError) as caught:
         decode(data)
-    assert (type(caught.value).__name__, str(caught.value)) == ("unsupported_format", sentence)
-
-
-def test_the_format_to_export_to_is_one_that_is_taken(monkeypatch):
-    monkeypatch.setattr(limits, "FORMATS", ("PNG", "JPEG"))
-    with pytest.raises(RequestError, match="export it as PNG"):
-        decode(hostile.HEIC)
+    assert type(caught.value).__name__ == "unsupported_format"
+    named = [word for word in ("empty", "HEIC", "AVIF", "TIFF", "PDF", "SVG", "web page") if word in str(caught.value)]
+    assert named == ([name] if name else [])
 
 
 @pytest.mark.parametrize("name", hostile.photos())
@@ -174,9 +153,7 @@ def test_decoding_is_given_up_after_its_time(monkeypatch):
     monkeypatch.setattr(limits, "DECODE_SECONDS", 0.01)
     start = hostile.PNG_DATA
     many = hostile.PNG[:start] + hostile.png_chunk(b"abCd") * 100_000 + hostile.PNG[start:]
-    with pytest.raises(RequestError, match=r"0\.01 seconds") as caught:
-        decode(many)
-    assert type(caught.value).__name__ == "undecodable"
+    assert code_of(decode, many) == "undecodable"
 
 
 def test_photos_with_changed_bytes_are_decoded_or_refused():

@@ -10,9 +10,10 @@ from conftest import ROOT
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
+from addresses import MAX_URL_CHARACTERS
 from errors import STATUS
 from lambda_function import CLASSES, lambda_handler
-from limits import MAX_INLINE_BYTES, MAX_URL_CHARACTERS
+from limits import MAX_INLINE_BYTES
 
 DESCRIPTION = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 POST = DESCRIPTION["paths"]["/predict"]["post"]

@@ -29,12 +29,8 @@ def read_words(name, default, pattern):
 
 
 ALLOWED_SCHEMES = read_words("ALLOWED_SCHEMES", "https,http", "https|http")
-ALLOWED_PORTS = tuple(map(int, read_words("ALLOWED_PORTS", "443,80", "[1-9][0-9]{0,4}")))
 ALLOWED_HOSTS = read_words("ALLOWED_HOSTS", "", r"(\*\.)?[a-z0-9.:-]+")  # none: every public one
 ALLOW_LOOPBACK = read_words("ALLOW_LOOPBACK", "false", "true|false") == ("true",)  # to develop, on any port
-MAX_REDIRECTS = read_number("MAX_REDIRECTS", 3, 0, 20)
-MAX_URL_CHARACTERS = read_number("MAX_URL_CHARACTERS", 2048, 1, 100_000)
-CONNECT_SECONDS = read_number("CONNECT_SECONDS", 3.0, 0.001, 900)
 DOWNLOAD_SECONDS = read_number("DOWNLOAD_SECONDS", 60.0, 0.001, 900)  # names, redirects and all
 MAX_DOWNLOAD_BYTES = read_number("MAX_DOWNLOAD_BYTES", 100_000_000, 1, 1_000_000_000)
 MAX_INLINE_BYTES = read_number("MAX_INLINE_BYTES", 4_400_000, 1, 1_000_000_000)  # 6 MB of base64, as Lambda's payload

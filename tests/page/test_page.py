@@ -20,7 +20,7 @@ from playwright.sync_api import expect
 
 import limits
 import test as client
-from image_source import MAX_SIDE, name_format
+from image_source import FORMATS, MAX_SIDE, name_format
 from tests.harness.servers import free_port
 
 SAMPLES = sorted(path.stem for path in (ROOT / "web/samples").glob("*.jpg"))
@@ -347,7 +347,7 @@ def test_no_photo_stands_above_another_ones_answer(page, site):
 
 
 def test_the_page_knows_the_limits_and_the_sentences_of_the_function():
-    assert json.loads(re.search(r"FORMATS = (\[.*\])", CODE)[1]) == list(limits.FORMATS)
+    assert json.loads(re.search(r"FORMATS = (\[.*\])", CODE)[1]) == list(FORMATS)
     for name in ("MAX_INLINE_BYTES", "MAX_PIXELS"):
         assert int(re.search(rf"{name} = ([\d_]+);", CODE)[1]) == getattr(limits, name)
     assert int(re.search(r" MAX_SIDE = ([\d_]+);", CODE)[1]) == MAX_SIDE
@@ -356,7 +356,7 @@ def test_the_page_knows_the_limits_and_the_sentences_of_the_function():
 
 
 def test_what_the_function_takes_is_sent_as_it_is(page):
-    for file_format in limits.FORMATS:
+    for file_format in FORMATS:
         with page.expect_request("**/predict") as asked:
             choose(page, save(RGB, file_format))
         assert base64.b64decode(json.loads(asked.value.post_data)["image"]) == save(RGB, file_format)
