@@ -52,7 +52,6 @@ def test_the_emulator_answers_over_http(python, tmp_path):
 
         error = requests.post(url, json={"url": "file:///etc/passwd"}, timeout=60).json()
         assert error["errorType"] == "unsupported_scheme"
-        assert error["errorMessage"].startswith("The address must begin with")
 
         event = {"body": json.dumps({"image": encode(TROUSERS.read_bytes())}), "requestContext": {"stage": "test"}}
         response = requests.post(url, json=event, timeout=60).json()
