@@ -1,4 +1,4 @@
-"""Open a TFLite model on whichever runtime is installed: LiteRT, or tflite-runtime on Python 3.8."""
+"""Load a TFLite model into whichever runtime is installed: LiteRT, or tflite-runtime on Python 3.8."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ except ImportError:
 
 MB_PER_CORE = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
-# What XNNPACK's int8 kernels choose by, and the flags of /proc/cpuinfo that say so, on x86 and on arm64
+# The instructions by which XNNPACK chooses its int8 kernels, and their flags in /proc/cpuinfo, on x86 and on arm64
 INSTRUCTIONS = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
@@ -21,7 +21,7 @@ INSTRUCTIONS = {
 
 
 def instructions(path="/proc/cpuinfo"):
-    """Return which of INSTRUCTIONS the processor has, as far as Linux says so."""
+    """Return which of INSTRUCTIONS the processor has, or an empty list if Linux does not say."""
     if not os.path.exists(path):
         return []
     with open(path) as lines:
@@ -30,16 +30,16 @@ def instructions(path="/proc/cpuinfo"):
 
 
 def thread_count():
-    """Return one thread for each whole processor core: Lambda sells cores by memory, and hides how many."""
+    """Return one thread for each whole core. Lambda sells cores by memory, and hides how many a function has."""
     megabytes = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
     cores = os.cpu_count()
     return max(1, min(cores, int(megabytes) // MB_PER_CORE)) if megabytes else cores
 
 
 def load_model(path):
-    """Return `predict`: float32 (1, H, W, 3) in [-1, 1] to float32 (1, classes) logits.
+    """Return the model in a file as a function: float32 (1, H, W, 3) in [-1, 1] to float32 (1, classes) logits.
 
-    Raise ValueError when `path` is no model that this runtime can run.
+    Raise ValueError if this runtime cannot run it.
     """
     num_threads = thread_count()
     interpreter = tflite.Interpreter(
@@ -47,20 +47,20 @@ def load_model(path):
     )
     interpreter.allocate_tensors()
     if not is_delegated(interpreter):
-        print("XNNPACK cannot run here: answers stay right, but an int8 model takes seconds")
+        print("XNNPACK cannot run here. The answers stay right, but an int8 model takes seconds.")
     input_index = interpreter.get_input_details()[0]["index"]
     output_index = interpreter.get_output_details()[0]["index"]
 
-    def predict(X):
+    def model(X):
         interpreter.set_tensor(input_index, X)
         interpreter.invoke()
         return interpreter.get_tensor(output_index)
 
-    return predict
+    return model
 
 
 def is_delegated(interpreter):
-    """Return whether XNNPACK took over operators: what it replaces them with stands last."""
+    """Return whether XNNPACK runs the graph: its DELEGATE node is then the last."""
     last = interpreter._interpreter.NumNodes() - 1
     return interpreter._get_op_details(last)["op_name"] == "DELEGATE"
 
@@ -83,7 +83,7 @@ class XNNPackOptions(ctypes.Structure):
 
 
 class XNNPackDelegate:
-    """XNNPACK as tflite-runtime 2.7 carries it: compiled in, exported, but not switched on."""
+    """XNNPACK in tflite-runtime 2.7, where it is compiled in and exported, but not switched on."""
 
     SIGNED_INT8 = 1  # TFLITE_XNNPACK_DELEGATE_FLAG_QS8
 

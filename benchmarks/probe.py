@@ -27,8 +27,11 @@ def steps(name):
     module = importlib.import_module(name)
     if name == "lambda_function":
         source = importlib.import_module("image_source")
-        convert = module.preprocessor.convert_to_tensor
-        return Path.read_bytes, source.download, lambda data: convert(source.decode(data)), module.model, module.CLASSES
+
+        def preprocess(data):
+            return module.preprocess(source.decode(data))
+
+        return Path.read_bytes, source.download, preprocess, module.model, module.CLASSES
     rival, base = importlib.import_module("rival"), importlib.import_module("keras_image_helper.base")
     return base.Image.open, base.download_image, rival.preprocessor.convert_to_tensor, module.infer, rival.CLASSES
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from image_source import decode
-from lambda_function import CLASSES, model, preprocessor
+from lambda_function import CLASSES, model, preprocess
 
 METRICS = json.loads((ROOT / "metrics.json").read_text())
 README = (ROOT / "README.md").read_text()
@@ -69,7 +69,7 @@ def test_the_confusion_matrix_gives_the_accuracies():
 def test_scoring_the_test_split_again_gives_the_confusion_matrix():
     matrix = np.zeros((len(CLASSES), len(CLASSES)), int)
     for path in (DATASET / "test").glob("*/*.jpg"):
-        logits = model(preprocessor.convert_to_tensor(decode(path.read_bytes())))
+        logits = model(preprocess(decode(path.read_bytes())))
         matrix[CLASSES.index(path.parent.name), logits.argmax()] += 1
     moved = np.abs(matrix - METRICS["int8 on test"]["confusion matrix"]).sum() / 2
     # Another processor's int8 kernels may round a photo on the border between two classes the other way.
