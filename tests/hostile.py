@@ -1,8 +1,9 @@
-"""Photos that are well or ill made: small ones of every kind, broken ones, and bombs."""
+"""Photos to test with: small ones of every kind, broken ones, and bombs."""
 
 import io
 import struct
 import zlib
+from functools import cache
 
 from PIL import Image
 
@@ -25,7 +26,7 @@ def jpeg_segment(marker, data):
 
 
 def overlapping_exif(count, size):
-    """Return `size` bytes of EXIF data that name nearly all of these `count` times."""
+    """Return `size` bytes of EXIF data with `count` entries that each refer to nearly all of the data."""
     entries = b"".join(struct.pack("<HHLL", number, 7, size - 1000, 8) for number in range(count))
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries).ljust(size, b"\0")
 
@@ -39,14 +40,14 @@ def rle_bmp(width, data, height=1):
 
 
 def many_scans(image, count):
-    """Return a progressive JPEG whose last scan is repeated until there are so many."""
+    """Return a progressive JPEG whose last scan is repeated until there are `count` scans."""
     jpeg = save(image, "JPEG", progressive=True)
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:-2] + jpeg[last:-2] * (count - jpeg.count(b"\xff\xda\0")) + jpeg[-2:]
 
 
 def disposed_gif(width, height):
-    """Return a GIF whose only frame is to be replaced by the background, which Pillow makes at once."""
+    """Return a GIF whose only frame is disposed of to the background, an image that Pillow creates at once."""
     frame = struct.pack("<HHHHB", 0, 0, width, height, 0)
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return screen + b"!\xf9\x04\x08\0\0\0\0," + frame + b"\x02\x02\x44\x01\0;"
@@ -59,14 +60,14 @@ def run_lengths(width, height):
 
 
 def turned_exif(size):
-    """Return so many bytes of EXIF data that turn a photo by 90 degrees."""
+    """Return `size` bytes of EXIF data that turn a photo by 90 degrees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif.tobytes().ljust(size, b"\0")
 
 
 def largest(side, size):
-    """Yield the photos of side × side pixels that take most memory, padded to about `size` bytes with metadata."""
+    """Yield the photos of side × side pixels that need most memory, padded with metadata to about `size` bytes."""
     rgb = Image.new("RGB", (side, side), "navy")
     rgba = Image.new("RGBA", (side, side), (0, 0, 128, 127))
     for image in (rgb, rgb.convert("CMYK")):
@@ -87,7 +88,7 @@ def largest(side, size):
 
 
 def nested_json(size):
-    """Return so many bytes of the JSON that takes most memory, fifty times its size, or a little less."""
+    """Return about `size` bytes of the JSON that needs most memory: fifty times its size."""
     chain = "[" * 900 + "]" * 900
     return f"[{','.join([chain] * ((size - 2) // (len(chain) + 1)))}]"
 
@@ -96,13 +97,14 @@ RGB = Image.effect_noise((SIDE, SIDE), 60).convert("RGB")
 JPEG, PNG, GIF, WEBP, BMP = (save(RGB, name) for name in ("JPEG", "PNG", "GIF", "WEBP", "BMP"))
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='40'><rect width='40' height='40'/></svg>"
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-PNG_DATA = PNG.index(b"IDAT") - 4  # behind the signature and the header
+PNG_DATA = PNG.index(b"IDAT") - 4  # the end of the signature and the header
 EXIF_IN_PARTS = overlapping_exif(60_000, 1_000_000)
 EXIF_SEGMENTS = [
     jpeg_segment(0xE1, b"Exif\0\0" + EXIF_IN_PARTS[start : start + 60_000]) for start in range(0, 1_000_000, 60_000)
 ]
 
 
+@cache
 def photos():
     """Return {name: bytes} of good photos."""
     grey16 = Image.new("I;16", (SIDE, SIDE), 0x8080)
@@ -133,8 +135,9 @@ def photos():
     return {**result, "JPEG": JPEG, "PNG": PNG, "GIF": GIF, "WebP": WEBP, "BMP": BMP}
 
 
+@cache
 def broken():
-    """Return {name: (bytes, code)} of what is no photo, or none any more."""
+    """Return {name: (bytes, code)} of files that are not photos, or not whole ones."""
     wrong_sum = bytearray(PNG)
     wrong_sum[PNG.index(b"IEND") - 5] ^= 1
     huge = PNG[:16] + struct.pack(">LL", 30_000, 30_000) + PNG[24:29]

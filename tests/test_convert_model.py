@@ -1,6 +1,7 @@
 """convert_model.py: every quantization, and every fault with nothing damaged."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,22 @@ def run_converter(*arguments):
     command = [sys.executable, ROOT / "convert_model.py", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout, result.stderr
+
+
+def fault(monkeypatch, *arguments):
+    """Run the command's `main` in this process and return the one line with which it exits."""
+    monkeypatch.setattr(sys, "argv", ["convert_model.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        convert_model.main()
+    assert re.fullmatch("convert_model.py: .+", caught.value.code)
+    return caught.value.code
+
+
+def test_a_fault_of_the_command_ends_it_without_a_trace(tmp_path):
+    status, printed, errors = run_converter(tmp_path / "no.keras", tmp_path / "output")
+    assert (status, printed) == (1, "")
+    assert errors.splitlines()[-1].startswith("convert_model.py: ")
+    assert "Traceback" not in errors
 
 
 def test_int8_has_no_relu_of_a_sum_and_answers_the_same(output):
@@ -181,15 +198,13 @@ def test_outputs_by_name_are_refused(output):
         convert(keras.Model(inputs, {"class": layers.Flatten()(inputs)}), output, "int8", ROOT / "tests/photos")
 
 
-def test_the_model_itself_is_not_overwritten(model_file):
+def test_the_model_itself_is_not_overwritten(model_file, monkeypatch):
     before = model_file.read_bytes()
-    status, _, errors = run_converter(model_file, model_file, "--representative", ROOT / "tests/photos")
-    assert status == 1
-    assert "write to another file" in errors
+    assert "write to another file" in fault(monkeypatch, model_file, model_file)
     assert model_file.read_bytes() == before
 
 
-def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path):
+def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path, monkeypatch, capsys):
     empty, broken = tmp_path / "empty", tmp_path / "broken"
     empty.mkdir()
     broken.mkdir()
@@ -204,10 +219,6 @@ def test_faults_of_the_command_are_one_line_each(model_file, output, tmp_path):
         ((model_file, tmp_path / "none" / "out.tflite", "--representative", broken.parent), "no such folder"),
         ((model_file, empty, "--representative", broken), "is a folder"),
     ):
-        status, printed, errors = run_converter(*arguments)
-        assert (status, printed) == (1, ""), arguments
-        last = errors.strip().splitlines()[-1]
-        assert last.startswith("convert_model.py: ")
-        assert words in last
-        assert "Traceback" not in errors
+        assert words in fault(monkeypatch, *arguments)
+    assert capsys.readouterr().out == ""
     assert output.read_bytes() == b"what was there before"
