@@ -6,7 +6,7 @@ VERSIONS := 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 OTHERS := $(foreach v,$(filter-out $(VERSION),$(VERSIONS)),$(shell python$(v) -c 'print("$(v)")' 2>/dev/null))
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: help run install test test-container test-page test-aws test-explore deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
+.PHONY: help run install test test-abuse test-container test-page test-aws test-explore deploy destroy benchmark lint lint-workflow audit lock check-readme python emulator tensorflow docker other-pythons
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -16,8 +16,12 @@ run: emulator .venv/installed-$(VERSION) ## serve the function on localhost:8080
 
 install: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## install the packages of the function, notebooks and tests
 
-test: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v)) ## run every test that needs neither Docker nor a browser
-	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/page --ignore tests/aws
+EVERY_PYTHON := .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) $(foreach v,$(OTHERS),.venv-$(v)/installed-$(v))
+test: emulator tensorflow $(EVERY_PYTHON) ## run every test that needs neither Docker nor a browser
+	.venv-dev/bin/python -m pytest tests --ignore tests/container --ignore tests/page --ignore tests/aws --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-abuse: emulator tensorflow $(EVERY_PYTHON) ## send the function ten thousand requests, nearly all bad, on Python 3.8 and 3.13
+	.venv-dev/bin/python -m pytest tests/test_abuse.py -m long --numprocesses 2
 
 test-container: docker tensorflow .venv-dev/installed-$(VERSION) ## build the Lambda image with Docker, run it and test it
 	.venv-dev/bin/python -m pytest tests/container

@@ -1,6 +1,7 @@
 """What the tests share: the repository's photos, and functions served by the real emulator."""
 
 import base64
+import gc
 import math
 import os
 import re
@@ -61,6 +62,16 @@ settings.load_profile("any speed")
 # `make test` hands its own flags to the make that a test runs.
 for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items):
+    """Start the notebooks first, which take longest, so that two processes finish at about the same time."""
+    items.sort(key=lambda item: "notebook" not in item.path.stem)
+
+
+def pytest_collection_finish():
+    """Spare the handler, which collects garbage for each request, the objects that the test modules have loaded."""
+    gc.freeze()
 
 
 def code_cells():
