@@ -1,4 +1,4 @@
-"""Score the photo of trousers beside this file with the function in the working directory; exit 1 when it is wrong.
+"""Get the scores of the photo beside this file from the function in the working directory; exit 1 if they are wrong.
 
 The last step of the Dockerfile runs it in the image.
 """
@@ -15,4 +15,4 @@ from lambda_function import lambda_handler
 photo = Path(__file__).with_name("pants-1.jpg").read_bytes()
 scores = lambda_handler({"image": base64.b64encode(photo).decode()}, None)
 if max(scores, key=scores.get) != "pants":
-    sys.exit(f"this runtime loads the model and answers nonsense: {scores}")
+    sys.exit(f"This runtime loads the model, but its answer is wrong: {scores}")

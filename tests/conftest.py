@@ -50,16 +50,16 @@ def code_of(function, *arguments):
 
 
 def logits_of(probability, temperature):
-    """Return logits of ten classes that make dress so probable, and the others alike."""
+    """Return logits of ten classes that give dress this probability, and share the rest equally."""
     score = temperature * math.log(9 * probability / (1 - probability))
     return {name: score if name == "dress" else 0.0 for name in sorted({photo.parent.name for photo in PHOTOS})}
 
 
-# How long an example takes says nothing on a busy machine.
+# On a busy machine, the time that an example takes says nothing.
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
 
-# `make test` hands its own flags to the make that a test runs.
+# Otherwise `make test` would pass its own flags to the make that a test runs.
 for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
     del os.environ[name]
 
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the handler, which collects garbage for each request, the objects that the test modules have loaded."""
+    """Take the test modules' objects out of garbage collection, which the handler runs for each request."""
     gc.freeze()
 
 
@@ -92,7 +92,7 @@ def trousers():
 
 
 def python_of(version):
-    """Return the interpreter of a version's environment; skip where this machine lacks that Python."""
+    """Return the interpreter of a version's environment; skip the test if this machine lacks that Python."""
     folder = ROOT / (".venv" if version == RUNNING_VERSION else f".venv-{version}")
     if not (folder / f"installed-{version}").exists():
         missing = f"Python {version} is not on this machine"
@@ -103,7 +103,10 @@ def python_of(version):
 
 
 class PhotoServer(ThreadingHTTPServer):
-    """A server on loopback whose `answers` map a path to a function that writes the response."""
+    """A server on loopback whose `answers` map a path to a function that writes the response.
+
+    The response may be wrong. A real web framework, such as the one in pytest-httpserver, would correct or refuse it.
+    """
 
     daemon_threads = True
 
@@ -142,7 +145,7 @@ def serve():
 
 @pytest.fixture
 def photo_server(serve, monkeypatch):
-    """A PhotoServer that is serving the photo of trousers at /photo.jpg, and that may be asked."""
+    """A running PhotoServer with the photo of trousers at /photo.jpg. The function is allowed to download it."""
     monkeypatch.setattr(limits, "ALLOW_LOOPBACK", True)
     return serve(PhotoServer())
 
@@ -209,6 +212,6 @@ def browser():
 
 @pytest.fixture
 def page_elsewhere(serve):
-    """The address of the page on another host than the API's."""
+    """The address of the page on a host that is not the API's."""
     server = serve(folder_server(ROOT))
     return f"http://127.0.0.1:{server.server_port}/web/index.html"

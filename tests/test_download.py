@@ -1,4 +1,4 @@
-"""Downloading from an address that a stranger chose: from public servers only, and within limits."""
+"""Downloading from a URL that a stranger chose: only from public servers, and within limits."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ PUBLIC = """
 2606:4700:4700::1111 2a00:1450:4001:81b::200e 2001:200::1 2620:4f:8000::1 ::8.8.8.8 ::ffff:8.8.8.8 64:ff9b::8.8.8.8
 64:ff9b:1::8.8.8.8 2002:808:808::1 2001:0:808:808::f7f7:f7f7 2606:4700::5efe:8.8.8.8 2606:4700::200:5efe:8.8.8.8
 """
-# What AWS serves its credentials from, and Lambda its runtime API.
+# The addresses at which AWS serves credentials, and Lambda its runtime API.
 OF_AWS = "169.254.169.254 169.254.170.2 169.254.100.1 fd00:ec2::254 fd00:ec2::23 127.0.0.1"
 NOT_PUBLIC = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.255 127.255.255.255 172.16.0.1
@@ -44,7 +44,7 @@ FORBIDDEN = f"{OF_AWS} {NOT_PUBLIC}".split()
 
 @pytest.fixture
 def connections(monkeypatch):
-    """The addresses that this process connects sockets to, as the interpreter itself reports them."""
+    """The addresses to which this process connects sockets, as the interpreter reports them."""
     monkeypatch.setattr(Audit, "connections", [])
     return Audit.connections
 
@@ -63,7 +63,7 @@ sys.addaudithook(Audit.hook)
 
 @pytest.fixture
 def resolver(monkeypatch):
-    """A fake resolver: names to addresses, or to a function that returns them; `lookups` are the names asked for."""
+    """A fake resolver: names with their addresses, or with a function that returns them; and the names looked up."""
     names = {}
     real = socket.getaddrinfo
 
@@ -81,13 +81,13 @@ def resolver(monkeypatch):
 
 @pytest.fixture
 def local(monkeypatch):
-    """Servers on loopback may be asked."""
+    """Downloads from loopback are allowed."""
     monkeypatch.setattr(limits, "ALLOW_LOOPBACK", True)
 
 
 @pytest.fixture
 def listen():
-    """Serve connections with a function; return the port."""
+    """Return a function that starts a server whose connections another function handles. It returns the port."""
     with contextlib.ExitStack() as stack:
 
         def start(answer):
@@ -112,7 +112,7 @@ def refused(url):
 
 
 def send(*parts, pause=0.0):
-    """Return a function that reads a request and answers it with these bytes, and pauses between them."""
+    """Return a function that reads a request and answers with these parts, with a pause after each."""
 
     def answer(connection):
         connection.recv(65536)
@@ -353,7 +353,7 @@ def test_a_redirect_to_a_host_that_is_not_listed_is_refused(photo_server, monkey
 
 @pytest.fixture
 def secure(photo_server, resolver, monkeypatch):
-    """The photo server with TLS, as photos.example, which alone its certificate names; return its port."""
+    """The port of the photo server with TLS. Its certificate is for photos.example only."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("photos.example").configure_cert(context)
@@ -518,7 +518,7 @@ def test_a_server_that_drips_is_left_at_the_deadline_and_its_thread_ends(scheme,
         assert not thread.is_alive()
 
 
-# Minutes of work for a parser that takes the bare CR for the end of a line.
+# A parser that takes a bare CR for the end of a line would need minutes for this.
 SMUGGLED = HEAD + b"".join(b"X: a\rContent-Type: multipart/x;" + b";" * 65_000 + b"\r\n" for _ in range(95)) + b"\r\n"
 
 

@@ -1,4 +1,4 @@
-"""The harness where no AWS is needed: any handler in the emulator, and the forwarder."""
+"""The parts of the harness that need no AWS: any handler in the emulator, and the forwarder."""
 
 import socket
 import subprocess

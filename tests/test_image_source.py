@@ -1,4 +1,4 @@
-"""Getting a photo out of a request and out of its bytes, with an error that says what to change."""
+"""Reading and decoding the photo of a request, or refusing it with an error that says what to change."""
 
 import contextlib
 import io
@@ -176,7 +176,7 @@ def test_photos_with_changed_bytes_are_decoded_or_refused():
 
 @pytest.mark.parametrize("version", [version for version in LOCKED_PYTHONS if version != "3.14"])
 def test_small_files_take_little_memory_on_any_python(version, tmp_path):
-    """Values that overlap in metadata take gigabytes in Pillow before its version 13, which Python 3.8 cannot have."""
+    """Overlapping values in metadata take gigabytes in Pillow before version 13, which Python 3.8 cannot run."""
     for name, data in hostile.photos().items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "bomb").write_bytes(hostile.disposed_gif(13_300, 13_300))

@@ -1,4 +1,4 @@
-"""interpreter.py: threads by what Lambda sells, XNNPACK where it is, and a word where it is not."""
+"""interpreter.py: one thread for each core, and XNNPACK, or a warning without it."""
 
 import os
 import subprocess

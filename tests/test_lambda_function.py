@@ -1,4 +1,4 @@
-"""The handler's contract: events in, scores or errors out, one log line a request."""
+"""The handler's contract: events in, scores or errors out, one log line for each request."""
 
 import contextlib
 import itertools
@@ -208,7 +208,7 @@ BUG = f"NameError at {Path(__file__).name}:{fail.__code__.co_firstlineno + 2}"
 
 
 def refuse(event, capfd):
-    """Return the code and the log line of an event that is refused, and what else the log holds."""
+    """Return the code of a refused event, its log line, and the rest of the log."""
     with pytest.raises(RequestError) as caught:
         lambda_handler(event, None)
     output, errors = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""The limits and the errors: what the environment may say, and that the README says what the code does."""
+"""The limits and the errors: how the environment changes them, and that the README agrees with the code."""
 
 import ast
 import re
@@ -66,7 +66,7 @@ def test_what_makes_no_sense_stops_the_start_and_is_named(name, text):
 
 
 def as_text(value):
-    """Return a limit as an environment variable and the README have it."""
+    """Return a limit as it is written in an environment variable and in the README."""
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

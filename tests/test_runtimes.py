@@ -1,4 +1,4 @@
-"""The committed model in every runtime that the requirements bundle, and AWS's emulator around it."""
+"""The committed model on every runtime in the requirements, and the function in AWS's emulator."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def test_the_model_answers_as_keras_does(python):
     actual = np.array([list(answer.values()) for answer in answers])
     _, agreement = check_parity(expected, actual, TOLERANCE["int8"])
     assert agreement >= 0.9
-    highest = actual.max(axis=1)  # of the int8 file of a layer whose range is too narrow, many photos get the same
+    highest = actual.max(axis=1)  # many photos would share it if the range of the last int8 layer were too narrow
     assert np.isclose(highest, highest.max()).sum() == 1
 
 

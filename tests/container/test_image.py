@@ -1,4 +1,4 @@
-"""The Lambda image, built and run by a real Docker Engine, for the Python versions that the README names."""
+"""The Lambda image for each Python version in the README, built and run by a real Docker Engine."""
 
 import json
 import math
@@ -21,7 +21,7 @@ MAX_MEGABYTES = 130
 MEMORY = int(re.search(r"^  Memory:\n(?:    .*\n)*    Default: (\d+)$", TEMPLATE, re.MULTILINE)[1])
 MAX_EVENT = 6_291_000  # bytes, https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_BODY = 5_880_000
-# A read-only root, another user than root, and as few files, processes and bytes as Lambda gives.
+# A read-only root, a user other than root, and Lambda's limits on files, processes and memory.
 AS_ON_LAMBDA = ["--read-only", "--tmpfs=/tmp:size=512m", "--user=993:990", f"--memory={MEMORY}m"]
 AS_ON_LAMBDA += [f"--memory-swap={MEMORY}m", "--ulimit=nofile=1024:1024", "--pids-limit=1024"]
 BAD = [
@@ -43,7 +43,7 @@ def version(request):
 
 @pytest.fixture(scope="session")
 def base(version):
-    """The image to build on: AWS's, or the stand-in where it cannot be pulled."""
+    """The image to build on: AWS's, or the stand-in if AWS's cannot be pulled."""
     name = find_base(version)
     print(f"Python {version} is built on {name}")
     return name
@@ -144,7 +144,7 @@ def test_bad_requests_change_no_score(container):
 
 
 def test_the_worst_requests_need_a_tenth_less_than_the_memory(image, tmp_path):
-    """The largest photos of every format, padded, and beside them as much JSON as an event may hold."""
+    """The largest photos of every format, padded, with as much JSON beside them as an event may have."""
     photos = hostile.largest(math.isqrt(limits.MAX_PIXELS), limits.MAX_DOWNLOAD_BYTES)
     for number, photo in enumerate(photos):
         (tmp_path / f"{number}").write_bytes(photo)
@@ -152,7 +152,7 @@ def test_the_worst_requests_need_a_tenth_less_than_the_memory(image, tmp_path):
     options = [*AS_ON_LAMBDA, f"--memory={memory}", f"--memory-swap={memory}", "--env=ALLOW_LOOPBACK=true"]
     options += ["--env=DOWNLOAD_SECONDS=60", "--env=DECODE_SECONDS=60"]
     with running(image, *options) as container:
-        # In a container of its own, for its own memory, that shares the loopback interface.
+        # The server runs in a container of its own, so that its memory does not count, but on the same loopback.
         share = [f"--network=container:{container.name}", f"--volume={tmp_path}:/photos:ro", "--entrypoint=python3"]
         server = docker("run", "--detach", *share, image, "-m", "http.server", "9000", "--directory", "/photos")
         try:
@@ -164,7 +164,7 @@ def test_the_worst_requests_need_a_tenth_less_than_the_memory(image, tmp_path):
 
 
 def worst_events(count):
-    """Yield events as long as Lambda takes them, with the address of each photo."""
+    """Yield events of the greatest size that Lambda accepts, with the address of each photo."""
     keys = ",".join(f'"{key:x}":0' for key in range((MAX_EVENT - 100) // 10))  # of ten bytes at most
     for number in range(count):
         url = f'"url": "http://127.0.0.1:9000/{number}"'

@@ -1,4 +1,4 @@
-"""The locked wheels load on the glibc of Lambda's images, whatever their names promise."""
+"""The locked wheels load with the glibc of Lambda's images. Their names do not always tell the truth."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ AMAZON_LINUX_2023 = (2, 34)  # for 3.12 and later
 
 
 def download(version, machine, glibc, folder):
-    """Download the wheels that pip takes from the lock on a machine with that Python, processor and glibc."""
+    """Download the wheels that pip would install on a machine with this Python, processor and glibc."""
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc[1], 4, -1)] + [f"manylinux2014_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", folder]
     command += ["--only-binary", ":all:", "--python-version", version]
@@ -26,7 +26,7 @@ def download(version, machine, glibc, folder):
 
 
 def needed_glibc(library):
-    """Return the newest glibc version that the symbols of an ELF file (bytes) ask for, such as (2, 17)."""
+    """Return the newest glibc version that an ELF file (bytes) needs, for example (2, 17)."""
     sections = ELFFile(BytesIO(library)).iter_sections()
     needs = [need for section in sections if isinstance(section, GNUVerNeedSection) for need in section.iter_versions()]
     names = [symbol.name for _, symbols in needs for symbol in symbols]

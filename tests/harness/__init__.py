@@ -1,4 +1,4 @@
-"""A rehearsal on one machine for any serverless system; it knows none of them. It needs nothing but Python and Docker.
+"""Tools to rehearse any serverless system on one machine. They need only Python and Docker, and know no system.
 
 servers      free ports, waiting, stopping, a folder over HTTP, a TCP forwarder
 emulator     AWS's runtime interface emulator around a handler

@@ -30,10 +30,10 @@ READS = ("Describe", "List", "Get", "Filter", "HEAD", "GET")
 
 
 class Proxy(ThreadingHTTPServer):
-    """Hands calls on to `target`. `calls` are their names; `fault(name, number)` and `after(name)` interfere.
+    """Forwards calls to `target`. `calls` are their names; `fault(name, number)` and `after(name)` interfere.
 
-    `fault` is asked before each call, with how often that name was called, and returns None or "throttled",
-    "broken" (HTTP 500), "dropped" (no answer), "lost" (no answer, though the call was done) or "expired".
+    Before each call, `fault` gets the call's name and how often it was called. It returns None, "throttled",
+    "broken" (HTTP 500), "dropped" (no answer), "lost" (no answer, although the call was made) or "expired".
     """
 
     daemon_threads = True
@@ -55,7 +55,7 @@ class Proxy(ThreadingHTTPServer):
         return [name for name in self.calls if not name.startswith((*READS, "predict"))]
 
     def forward(self, method, path, body, headers):
-        """Return the target's answer, of which all is read: its status, headers and body."""
+        """Return the status, headers and body of the target's answer."""
         connection = HTTPConnection(urlsplit(self.target).netloc, timeout=CALL_SECONDS)
         try:
             connection.request(method, path, body=body or None, headers=headers)
@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
 
     def name(self, body):
-        """Return the call's name: the API's own, or method and path for services that have only those."""
+        """Return the call's name in its API, or method and path for services without such names."""
         if "X-Amz-Target" in self.headers:
             return self.headers["X-Amz-Target"].split(".")[-1]
         action = parse_qs(body.decode(errors="replace")).get("Action") if body.startswith(b"Action=") else None
@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         return action[0] if action else "predict" if is_prediction else f"{self.command} {self.path}"
 
     def fail(self, status, code):
-        """Answer as the service would that the call names: in XML, or in JSON with the code in a header."""
+        """Answer as the called service would: in XML, or in JSON with the code in a header."""
         xml = f"<ErrorResponse><Error><Code>{code}</Code><Message>injected</Message></Error></ErrorResponse>"
         text = json.dumps({"__type": code, "message": "injected"}) if "X-Amz-Target" in self.headers else xml
         self.answer(status, [("x-amzn-ErrorType", code)], text.encode())
@@ -128,7 +128,7 @@ class Account:
         self.registry = registry
         self.environ = {
             "PATH": f"{TOOLS}:{os.environ['PATH']}",
-            "HOME": str(folder),  # where Docker keeps what `docker login` is told
+            "HOME": str(folder),  # where Docker keeps the credentials of `docker login`
             "AWS_ENDPOINT_URL": proxy.url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -138,12 +138,12 @@ class Account:
         }
 
     def reset(self):
-        """Empty the account at once, as no call of AWS can."""
+        """Empty the account at once. AWS has no call for that."""
         self.proxy.reset()
         urllib.request.urlopen(f"{self.proxy.target}/_ministack/reset", data=b"", timeout=60).close()
 
     def aws(self, *arguments):
-        """Run the aws command line and return what it answers; raise CalledProcessError where it fails."""
+        """Run the aws command line and return its answer; raise CalledProcessError if it fails."""
         # `aws sqs` does not read AWS_ENDPOINT_URL.
         command = [TOOLS / "aws", *map(str, arguments), "--output", "json", "--endpoint-url", self.proxy.url]
         environ = {**self.environ, "AWS_DEFAULT_REGION": self.environ["AWS_REGION"]}
@@ -152,10 +152,10 @@ class Account:
 
 @contextmanager
 def running_aws(folder, kind=Account, **environ):
-    """Start an AWS without anything in it; yield its account; stop it with the containers that it started.
+    """Start an empty AWS; yield its account; stop it and the containers that it started.
 
-    `environ` goes to ministack, such as AUTH="true" to check who may do what. Functions find AWS by the
-    AWS_ENDPOINT_URL that they are given, an address of Docker's bridge.
+    `environ` goes to ministack, for example AUTH="true" to check permissions. Functions get AWS's address in
+    AWS_ENDPOINT_URL, on Docker's bridge.
     """
     port, bridge = free_port(), bridge_address()
     state = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "HOME": str(folder)}

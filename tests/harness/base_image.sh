@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Print the name of an image to build on: AWS's Lambda image for Python where it can be pulled, else
+# Print the name of an image to build on: AWS's Lambda image for Python if it can be pulled, otherwise
 # a stand-in made of Debian, this machine's CPython, AWS's runtime client and SDK, and AWS's emulator.
-# Further names are given to it as they are, for what asks for one by itself.
+# The image also gets the further names, for tools that pull an image by its name.
 # Usage: tests/harness/base_image.sh 3.13 [public.ecr.aws/lambda/python:3.13-x86_64 …]
 set -Eeuo pipefail
 
@@ -22,7 +22,7 @@ make_debian() {
   rm -rf "$root"
 }
 
-# A CPython that lives in a folder of its own, as pyenv's do, can be moved to /var/lang.
+# A CPython in a folder of its own, such as pyenv's, can be moved to /var/lang.
 make_stand_in() {
   local context prefix
   context=$(mktemp -d)

@@ -18,15 +18,15 @@ ANSWER_SECONDS = 900  # as long as a function may run
 
 
 def docker(*arguments):
-    """Run one docker command and return what it printed; its errors go to this process's stderr."""
+    """Run a docker command and return its output. Its errors go to this process's stderr."""
     command = ["docker", *map(str, arguments)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 def find_base(version, *tags):
-    """Return the name of the image to build on: AWS's, or its stand-in where that cannot be pulled.
+    """Return the name of the image to build on: AWS's, or a stand-in if AWS's cannot be pulled.
 
-    `tags` are further names for it, such as public.ecr.aws/lambda/python:3.13-x86_64 for what asks for that by itself.
+    `tags` are further names for it, for tools that pull an image such as public.ecr.aws/lambda/python:3.13-x86_64.
     """
     return subprocess.check_output([BASE_IMAGE, version, *tags], text=True).split()[-1]
 
@@ -45,7 +45,7 @@ def megabytes_without_base(image, base):
 
 
 def bridge_address():
-    """Return this machine's address on Docker's bridge, where containers reach it."""
+    """Return this machine's address on Docker's bridge, at which containers reach it."""
     template = "{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}"
     network = docker("network", "inspect", "bridge", "--format", template)
     return str(ip_network(network)[1]) if "/" in network else network  # old Docker Engines name the subnet only
@@ -59,7 +59,7 @@ class Container:
         self.url = f"http://localhost:{port}{PATH}"
 
     def ask(self, event):
-        """Return what the function answers to an event, which may be JSON in bytes already."""
+        """Return the function's answer to an event, or to an event that is JSON in bytes already."""
         data = event if isinstance(event, bytes) else json.dumps(event).encode()
         request = urllib.request.Request(self.url, data)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
@@ -82,9 +82,10 @@ def running(image, *options, port=None, command=()):
 
 
 def wait_until_answered(url):
-    """Return once a server answers, whatever it says. Docker opens a port earlier.
+    """Return as soon as a server answers anything; raise the last OSError after START_SECONDS.
 
-    An emulator's 404 starts no function; the first event does. Raise the last OSError after START_SECONDS.
+    An open port is not enough, because Docker opens it earlier. The question starts no function: the emulator answers
+    it with 404.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:

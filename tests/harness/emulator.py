@@ -1,6 +1,6 @@
 """AWS's runtime interface emulator, which serves a handler on loopback as Lambda does, without Docker.
 
-The handler's Python has `awslambdaric` installed, and either that Python or this one `aws-sam-cli`.
+The handler's Python needs `awslambdaric`. Either that Python or this one needs `aws-sam-cli`.
 """
 
 import os
@@ -18,7 +18,7 @@ HANDLER = "lambda_function.lambda_handler"
 
 
 def find_emulator(python):
-    """Return the path of AWS's emulator for this processor, made executable; exit where there is none."""
+    """Return the path of AWS's emulator for this processor, made executable; exit if there is none."""
     if platform.system() != "Linux" or platform.machine() not in EMULATORS:
         sys.exit(f"AWS has no emulator for {platform.system()} on {platform.machine()}; use Docker instead.")
     for folder in (*sys.path, *Path(python).parent.parent.glob("lib/python3*/site-packages")):

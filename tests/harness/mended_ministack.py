@@ -1,7 +1,7 @@
-"""Start ministack with what it lacks. Its Python, that of .venv-aws, runs this.
+"""Start ministack with its faults corrected. The Python in .venv-aws runs this.
 
-tests/aws/test_ministack.py shows each fault in ministack as it comes, which MENDED=false starts, and fails
-once a newer ministack has mended it: delete it here then.
+tests/aws/test_ministack.py shows each fault in the original, which MENDED=false starts. A test fails once a newer
+ministack has corrected the fault: then delete the correction here.
 """
 
 import json

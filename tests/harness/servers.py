@@ -1,4 +1,4 @@
-"""Servers on this machine: their ports, their start and their end."""
+"""Start, await and stop servers on this machine."""
 
 import socket
 import socketserver
@@ -22,7 +22,7 @@ def free_port():
 
 
 def wait_until_open(port, process, host="127.0.0.1"):
-    """Return once `host`:`port` accepts connections; raise RuntimeError when its process ends first."""
+    """Return once `host`:`port` accepts connections; raise RuntimeError if its process ends first."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as client:
@@ -34,7 +34,7 @@ def wait_until_open(port, process, host="127.0.0.1"):
 
 
 def stop(process):
-    """End a process, by force when it takes long."""
+    """End a process, by force if it does not end in time."""
     process.terminate()
     try:
         process.wait(timeout=STOP_SECONDS)
@@ -65,7 +65,7 @@ def folder_server(folder):
 
 
 class Forwarder(socketserver.ThreadingTCPServer):
-    """Hands every connection to `address` on to `target`; both are pairs of a host and a port."""
+    """Forwards every connection from `address` to `target`. Both are pairs of a host and a port."""
 
     allow_reuse_address = daemon_threads = True
     request_queue_size = 128
