@@ -9,12 +9,12 @@ import limits
 from errors import request_error
 from formats import KINDS
 
-# What may be read, by FFmpeg's names. Nothing that could open another file or address, as a playlist would.
+# The formats that may be read, by FFmpeg's names. None of them can open another file or address, as a playlist can.
 READ = {"format_whitelist": "mov,matroska,webm,ogg,mp3,wav,flac,aac,amr", "protocol_whitelist": "none"}
 
 
 KIND_OF_DEMUXER = {"mov": "m4a", "matroska": "webm", "aac": "m4a", "amr": "3gp"}
-# What a source has and its target keeps; AMR and Vorbis have no good free encoder.
+# Codecs that the target keeps from the source. AMR and Vorbis are missing: they have no good free encoder.
 KEPT_CODECS = {"m4a": ["alac"], "wav": ["pcm_s24le", "pcm_s32le", "pcm_f32le"]}
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 BIT_RATE = 96_000  # bit/s for each channel of a lossy format
@@ -23,10 +23,10 @@ av.logging.set_level(None)
 
 
 class Source:
-    """A recording that is open for reading: what it is, and its samples, once."""
+    """A recording that is open for reading: its properties, and its samples, which can be read once."""
 
     def __init__(self, file):
-        """Open a seekable binary file; raise RequestError where it holds no sound that can be read."""
+        """Open a seekable binary file; raise RequestError if it has no readable sound."""
         if is_cut_off(file):
             raise truncated()
         try:
@@ -45,10 +45,10 @@ class Source:
 
     def check(self):
         if not limits.MIN_RATE <= self.rate <= limits.MAX_RATE:
-            allowed = f"{limits.MIN_RATE:,} to {limits.MAX_RATE:,} work"
-            raise request_error("unsupported_rate", f"The recording has {self.rate:,} samples a second; {allowed}.")
+            allowed = f"{limits.MIN_RATE:,} to {limits.MAX_RATE:,} Hz are allowed"
+            raise request_error("unsupported_rate", f"The sample rate is {self.rate:,} Hz; {allowed}.")
         if not 1 <= self.channels <= limits.MAX_CHANNELS:
-            message = f"The recording has {self.channels} channels; at most {limits.MAX_CHANNELS} work."
+            message = f"The recording has {self.channels} channels; at most {limits.MAX_CHANNELS} are allowed."
             raise request_error("too_many_channels", message)
 
     def __enter__(self):
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def kind(self):
-        """The name in KINDS of what the recording came in."""
+        """The format of the recording, as a key of KINDS."""
         demuxer = self.container.format.name.split(",")[0]
         if demuxer == "mov" and self.container.metadata.get("major_brand", "").startswith("3g"):
             return "3gp"
@@ -67,10 +67,10 @@ class Source:
 
     @property
     def seconds(self):
-        """The length that the file declares, or None."""
+        """The length in seconds that the file declares, or None."""
         if self.stream.duration is not None:
             return float(self.stream.duration * self.stream.time_base)
-        # With other streams in it, the file may be longer than its sound.
+        # If the file has other streams too, it may be longer than its sound.
         alone = len(self.container.streams) == 1 and self.container.duration is not None
         return self.container.duration / 1e6 if alone else None
 
@@ -89,15 +89,16 @@ class Source:
             for frame in frames:
                 decoded += frame.samples / frame.sample_rate
                 if len(frame.layout.channels) != self.channels:
-                    raise request_error("undecodable", "The number of channels changes within the recording.")
-                if (frame.format.name, frame.sample_rate) != key:  # in the middle, where files were joined
+                    message = "The number of channels changes within the recording; export it with a fixed one."
+                    raise request_error("undecodable", message)
+                if (frame.format.name, frame.sample_rate) != key:  # changes within files that were joined
                     yield from flush(resampler)
                     key = frame.format.name, frame.sample_rate
                     resampler = av.AudioResampler("fltp", layout, rate)
                 yield from resample(resampler, unnamed(frame, layout))
         yield from flush(resampler)
         if not decoded:
-            raise undecodable() if damaged else request_error("empty_audio", "The recording is empty.")
+            raise undecodable() if damaged else empty()
         if self.seconds is not None and decoded < 0.98 * self.seconds - 0.5:
             raise truncated()
 
@@ -110,7 +111,7 @@ class Target:
         self.kind = KINDS[kind]
         codec = source.codec if source.codec in KEPT_CODECS.get(kind, ()) else self.kind.codec
         if kind == "mp3" and source.channels > 2:
-            raise request_error("too_many_channels", 'MP3 has two channels at most; ask for another "format".')
+            raise request_error("too_many_channels", 'MP3 can have at most two channels; ask for another "format".')
         self.rate = choose_rate(av.Codec(codec, "w").audio_rates, rate, source.rate)
         self.container = av.open(file, "w", format=self.kind.muxer)
         self.stream = self.container.add_stream(codec, rate=self.rate, layout=LAYOUTS[source.channels])
@@ -131,13 +132,13 @@ class Target:
         self.container.mux(self.stream.encode(frame))
 
     def close(self):
-        """Write what is left, and the file's index."""
+        """Write the remaining samples and the file's index."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
 
 
 def unnamed(frame, layout):
-    """Return a frame without its time, and with the layout of its number of channels."""
+    """Return a frame without its timestamp, and with the standard layout for its number of channels."""
     frame.pts = None
     if frame.layout.name == layout:
         return frame
@@ -158,11 +159,11 @@ def flush(resampler):
 
 
 def choose_rate(supported, wanted, source):
-    """Return the rate to write: what is wanted, or the source's, or the next one that the codec has."""
+    """Return the rate to write: the wanted one, else the source's, else the next higher one that the codec supports."""
     if wanted is not None:
         if supported is not None and wanted not in supported:
             rates = ", ".join(map(str, sorted(supported)))
-            raise request_error("unsupported_rate", f'The format has a "sample_rate" of {rates} only.')
+            raise request_error("unsupported_rate", f'The format supports only these values of "sample_rate": {rates}.')
         return wanted
     if supported is None or source in supported:
         return source
@@ -170,9 +171,9 @@ def choose_rate(supported, wanted, source):
 
 
 def is_cut_off(file):
-    """Return whether a WAV or Ogg file ends before its own headers say.
+    """Return whether a WAV or Ogg file is shorter than its own headers say.
 
-    FFmpeg takes a WAV file for as long as it is; the length of an Ogg file stands in its last page.
+    FFmpeg reads a WAV file to its end, whatever the header says. An Ogg file is cut off if its last page is.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16))
@@ -182,7 +183,7 @@ def is_cut_off(file):
     file.seek(0)
     if head[:4] == b"RIFF":
         declared = int.from_bytes(head[4:8], "little")
-        return declared < 0x7FFFFF00 and declared > size  # a recorder that could not go back leaves its maximum
+        return declared < 0x7FFFFF00 and declared > size  # a recorder that cannot seek back leaves the maximum
     if head[:4] == b"OggS":
         page = tail[tail.rfind(b"OggS") :]  # https://www.rfc-editor.org/rfc/rfc3533#section-6
         return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
@@ -194,18 +195,22 @@ def unreadable(file):
     file.seek(0)
     head = file.read(12)
     if not head:
-        return request_error("empty_audio", "The recording is empty.")
+        return empty()
     if head[4:8] == b"ftyp":
         return truncated()
-    return request_error("unsupported_format", f"The file is none of {', '.join(KINDS)}, or its beginning is damaged.")
+    return request_error("unsupported_format", f"The format is unknown or damaged; send {', '.join(KINDS)}.")
+
+
+def empty():
+    return request_error("empty_audio", "The recording is empty; send one that has sound.")
 
 
 def undecodable():
-    return request_error("undecodable", "The recording is damaged and cannot be decoded; save or export it anew.")
+    return request_error("undecodable", "The recording is damaged and cannot be decoded; export it again.")
 
 
 def truncated():
-    return request_error("truncated", "The recording is cut off; its end is missing. Send the whole file.")
+    return request_error("truncated", "The end of the recording is missing; send the whole file.")
 
 
 def encrypted():

@@ -1,17 +1,17 @@
-"""The clients of AWS, and what the template made for this function."""
+"""Clients of AWS, and the names of what the template made for this function."""
 
 import os
 from functools import cache
 
-BUCKET = os.environ.get("BUCKET")  # the only one that a request may name
-TABLE = os.environ.get("TABLE")  # of jobs
-SOCKET_URL = os.environ.get("SOCKET_URL")  # where clients connect
+BUCKET = os.environ.get("BUCKET")  # the only bucket that a request may name
+TABLE = os.environ.get("TABLE")  # holds the jobs
+SOCKET_URL = os.environ.get("SOCKET_URL")  # where clients connect to the WebSocket
 ENHANCE_FUNCTION = os.environ.get("ENHANCE_FUNCTION")
 
 
 @cache
 def client(service):
-    """Return a client of AWS; inline requests never need one, and save the 0.4 seconds that its import takes."""
+    """Return a client of an AWS service. Inline requests need none, and save the 0.4 seconds of the import."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 

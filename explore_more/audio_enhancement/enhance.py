@@ -1,6 +1,6 @@
-"""Take the noise out of recordings: python enhance.py IN OUT
+"""Remove the noise from recordings: python enhance.py IN OUT
 
-IN and OUT are files, or folders: then every recording in IN is enhanced into OUT.
+IN and OUT are two files or two folders. With folders, every recording in IN is enhanced into OUT.
 """
 
 import argparse
@@ -21,11 +21,11 @@ SUFFIXES = (*KINDS, "aac", "amr", "mp4", "mov", "opus")
 
 
 def enhance(source, target, *, kind=None, rate=None, attenuation_limit=NO_LIMIT, most=None, progress=None):
-    """Enhance one binary file into another, block by block; return what was written, as a dict.
+    """Enhance one binary file into another, block by block; return a description of the result as a dict.
 
-    `kind` is one of audio.KINDS and `rate` in Hz, both the source's own without them; `most` are seconds of
-    all channels together; `progress` is called with seconds done and seconds in all, or None where
-    the file does not say. Raise RequestError.
+    `kind` is a key of formats.KINDS, and `rate` is in Hz; by default both are the source's own. `most` limits the
+    seconds, added up over all channels. `progress` is called with the seconds that are done and the seconds in all,
+    or None if the file does not declare its length. Raise RequestError.
     """
     most = limits.MAX_SECONDS if most is None else most
     with ExitStack() as stack:
@@ -33,7 +33,7 @@ def enhance(source, target, *, kind=None, rate=None, attenuation_limit=NO_LIMIT,
         check_length(recording.seconds, recording.channels, most)
         kind = kind or recording.kind
         output = Target(target, kind, recording, rate)
-        pool = stack.enter_context(ThreadPoolExecutor(recording.channels))  # the library lets other threads run
+        pool = stack.enter_context(ThreadPoolExecutor(recording.channels))  # the library can run in several threads
         denoisers = list(pool.map(Denoiser, [attenuation_limit] * recording.channels))
         for denoiser in denoisers:
             stack.enter_context(denoiser)
@@ -61,7 +61,7 @@ def stacked(channels):
 
 def check_length(seconds, channels, most):
     if seconds is not None and seconds * channels > most:
-        raise request_error("too_long", f"The recording is too long: {describe(most, channels)} can be enhanced here.")
+        raise request_error("too_long", f"The recording is too long; send at most {describe(most, channels)}.")
 
 
 def describe(most, channels):
@@ -86,7 +86,7 @@ def draw_bar(name):
 
 
 def find_pairs(source, target):
-    """Return (recording, where it goes) for a file or a folder."""
+    """Return (source, target) for a file, or for each recording of a folder."""
     if not source.is_dir():
         return [(source, target / source.name if target.is_dir() else target)]
     found = sorted(path for path in source.rglob("*") if path.suffix[1:].lower() in SUFFIXES)
@@ -94,12 +94,12 @@ def find_pairs(source, target):
 
 
 def enhance_path(source, target, arguments):
-    """Enhance one path into another, whose suffix says the format; raise RequestError or OSError."""
+    """Enhance a file into another, in the format that the target's suffix names; raise RequestError or OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):
         raise request_error("invalid_option", "IN and OUT are the same file; name another OUT.")
     suffix = target.suffix[1:].lower()
-    part = target.with_name(target.name + ".part")  # so that OUT is never half of a recording
+    part = target.with_name(target.name + ".part")  # so that OUT is never half a recording
     try:
         with open(source, "rb") as noisy, open(part, "wb+") as clean:
             made = enhance(
@@ -124,8 +124,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="IN", type=Path)
     parser.add_argument("target", metavar="OUT", type=Path)
-    parser.add_argument("--sample-rate", type=int, help="in Hz; the recording's own without it")
-    parser.add_argument("--attenuation-limit", type=float, default=NO_LIMIT, help="dB of noise to take away at most")
+    parser.add_argument("--sample-rate", type=int, help="in Hz (default: the recording's own)")
+    parser.add_argument("--attenuation-limit", type=float, default=NO_LIMIT, help="dB of noise to remove at most")
     arguments = parser.parse_args()
     failed = False
     for source, target in find_pairs(arguments.source, arguments.target):

@@ -1,6 +1,6 @@
-"""The errors for what a request may not ask for."""
+"""The errors that a request can get."""
 
-# Every code, with its HTTP status: 4xx for a fault of the caller or of the address, 5xx for one of ours.
+# Every code with its HTTP status: 4xx if the caller or the address is at fault, 5xx if this function is.
 STATUS = {
     "missing_input": 400,
     "ambiguous_input": 400,
@@ -40,7 +40,7 @@ STATUS = {
 
 
 class RequestError(Exception):
-    """Why a request gets no audio, in a sentence for the caller; `status` is its HTTP status."""
+    """The reason why a request gets no audio, as a sentence for the caller; `status` is the HTTP status."""
 
 
 # Lambda reports the name of an error's class as `errorType`.

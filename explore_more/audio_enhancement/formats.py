@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """A format that is written: FFmpeg's muxer and encoder, and the media type."""
+    """A format that can be written: FFmpeg's muxer and encoder, and the media type."""
 
     muxer: str
     codec: str

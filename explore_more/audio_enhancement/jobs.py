@@ -1,4 +1,4 @@
-"""Jobs: rows in DynamoDB that a client makes, the function works off, and both can look at."""
+"""Jobs are rows in DynamoDB: a client creates them, the function does them, and both can read them."""
 
 import json
 import time
@@ -31,14 +31,14 @@ def read(identifier):
 
 
 def describe(row):
-    """Return what a client is told of a job's row."""
+    """Return the part of a job's row that its client may see."""
     content = {"id": row["id"], "state": row["state"]}
     content.update({name: json.loads(row[name]) for name in ("progress", "result", "error") if name in row})
     return content
 
 
 def update(identifier, allowed, **values):
-    """Set values of a job that is in one of the states `allowed`; return its row, or None if it is not."""
+    """Set values of a job if its state is one of `allowed`; return its row, or None if it has another state."""
     dynamodb = client("dynamodb")
     names = {f"#{number}": name for number, name in enumerate(values)}
     data = {f":{number}": {"S": value} for number, value in enumerate(values.values())}
@@ -59,7 +59,7 @@ def update(identifier, allowed, **values):
 
 
 def claim(identifier):
-    """Return the request of a queued job, which is now running; None if another call has it."""
+    """Mark a queued job as running and return its request, or None if another call has claimed it."""
     row = update(identifier, ["queued"], state="running")
     if row is None:
         return None
@@ -73,13 +73,13 @@ def finish(identifier, result):
 
 
 def fail(identifier, code, message):
-    """Mark a job as failed, and why, unless it is done."""
+    """Mark a job as failed, with the reason, unless it is done."""
     error = json.dumps({"code": code, "message": message})
     return tell(update(identifier, ["queued", "running"], state="failed", error=error))
 
 
 class Progress:
-    """Called with seconds done and in all, writes the share into the job's row every other second."""
+    """A progress function that writes the finished share into the job's row, at most every two seconds."""
 
     def __init__(self, identifier):
         self.identifier, self.next = identifier, 0.0
@@ -92,13 +92,13 @@ class Progress:
 
 
 def tell(row):
-    """Send a job's description to the client that is connected for it, and return it."""
+    """Send a job's description to the client that is connected for it; return the description."""
     if row is None:
         return None
     if "connection" in row:
         message = json.dumps(describe(row)).encode()
         try:
             client("apigatewaymanagementapi").post_to_connection(ConnectionId=row["connection"], Data=message)
-        except Exception as error:  # the client has gone, or AWS fails here: polling still works
+        except Exception as error:  # the client has gone, or AWS failed; polling still works
             print(json.dumps({"warning": f"not told: {type(error).__name__}", "job": row["id"]}))
     return describe(row)

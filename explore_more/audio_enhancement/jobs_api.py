@@ -1,8 +1,8 @@
-"""AWS Lambda: the front door of jobs.
+"""AWS Lambda: the API of the jobs.
 
 HTTP       POST /jobs {"url": …} or {"upload": bytes}, with options; POST /jobs/{id} once uploaded; GET /jobs/{id}
 WebSocket  wss://…?job={id}: a message whenever the job's state or progress changes
-Lambda     what became of a call of the enhancing function that failed or was killed: its on-failure destination
+Lambda     the enhancing function's on-failure destination: a record of a call that failed or was killed
 """
 
 import json
@@ -13,12 +13,12 @@ from aws import BUCKET, ENHANCE_FUNCTION, SOCKET_URL, client
 from errors import request_error
 from messages import explain, http_error, http_response, parse_body, read_options
 
-UPLOAD_SECONDS = 3600  # for which the link to upload to is valid
+UPLOAD_SECONDS = 3600  # how long an upload link is valid
 OPTIONS = ("format", "sample_rate", "attenuation_limit")
 
 
 def lambda_handler(event, context):
-    """Answer an HTTP request, a WebSocket's connecting, or a failed call."""
+    """Answer an HTTP request, accept a WebSocket, or record a failed call."""
     log = {"request_id": getattr(context, "aws_request_id", None), "error": None}
     try:
         if "requestPayload" in event:
@@ -41,7 +41,7 @@ def answer(event):
         find(identifier)
         started = jobs.update(identifier, ["waiting"], state="queued")
         if started is None:
-            raise request_error("conflict", "The job was started before; look at it with GET.")
+            raise request_error("conflict", "The job has already been started; follow it with GET.")
         return http_response(202, start(identifier))
     return create(parse_body(event))
 
@@ -54,7 +54,7 @@ def find(identifier):
 
 
 def create(request):
-    """Make a job, started for an address, waiting where something is to be uploaded first."""
+    """Create a job. With an address it starts at once; with an upload it waits."""
     options = {name: request[name] for name in OPTIONS if name in request}
     read_options(options)
     given = [name for name in ("url", "upload") if name in request]
@@ -89,7 +89,7 @@ def socket(identifier):
 
 
 def connect(event):
-    """Remember who is to be told of a job; nothing needs to be done when a client goes or speaks."""
+    """Remember which connection follows a job. When a client disconnects or sends something, there is nothing to do."""
     if event["requestContext"]["eventType"] == "CONNECT":
         identifier = (event.get("queryStringParameters") or {}).get("job", "")
         find(identifier)
@@ -98,7 +98,7 @@ def connect(event):
 
 
 def record_failure(event):
-    """Mark the job of a failed call: the function marks what it can explain, so this one was killed."""
+    """Mark the job of a failed call. The function marks the failures that it can catch, so this call was killed."""
     identifier = event["requestPayload"].get("job")
     payload = event.get("responsePayload") or {}
     reason = str(payload.get("errorMessage", ""))
@@ -107,5 +107,5 @@ def record_failure(event):
             identifier, "timed_out", "The recording took longer than the function may run; send a shorter one."
         )
     if "exited" in reason or "signal: killed" in reason:
-        return jobs.fail(identifier, "killed", "The function was ended, most likely for want of memory.")
+        return jobs.fail(identifier, "killed", "The function was killed, most likely because it ran out of memory.")
     return jobs.fail(identifier, "internal", "The function failed; its log says why.")

@@ -1,4 +1,4 @@
-"""AWS Lambda: a noisy recording in, the same recording with its noise taken away out."""
+"""AWS Lambda: takes a noisy recording and returns it without the noise."""
 
 import json
 import time
@@ -17,7 +17,7 @@ calls = count()
 
 @contextmanager
 def timed(log, name):
-    """Add the milliseconds that the block takes to `log`, also when it fails."""
+    """Log how many milliseconds the block takes, even if it fails."""
     started = time.perf_counter()
     try:
         yield
@@ -39,7 +39,7 @@ def run(request, log, most=None, progress=None, inline=True):
 
 
 def run_job(identifier, log):
-    """Enhance what a job asks for, and leave its result or its error in the job's row."""
+    """Do a job, and write its result or its error into the job's row."""
     request = jobs.claim(identifier)
     if request is None:
         return {"id": identifier, "state": "claimed before"}  # Lambda may deliver an asynchronous event twice
@@ -51,7 +51,7 @@ def run_job(identifier, log):
 
 
 def lambda_handler(event, context):
-    """Answer a direct event or a workflow's with the recording, a proxy event with an HTTP response, or do a job."""
+    """Return the recording for a direct event or a workflow, an HTTP response for a proxy event; or do a job."""
     log = {"request_id": getattr(context, "aws_request_id", None), "cold": next(calls) == 0, "error": None}
     is_proxy = isinstance(event, dict) and ("body" in event or "requestContext" in event)
     try:

@@ -1,4 +1,4 @@
-"""What comes in through API Gateway, and what goes back."""
+"""Read requests that come through API Gateway, and build the responses."""
 
 import base64
 import json
@@ -14,11 +14,11 @@ def parse_body(event):
     """Return the JSON object in the body of an API Gateway or function URL event; raise RequestError."""
     body = event.get("body") or "{}"
     if len(body) > 2 * limits.MAX_INLINE_BYTES:
-        raise request_error("too_large", 'The body is too large; send a job with "upload".')
+        raise request_error("too_large", 'The body is too large; create a job with "upload" instead.')
     try:
         body = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (ValueError, TypeError):
-        raise request_error("invalid_body", "The body is not base64, though isBase64Encoded says so.") from None
+        raise request_error("invalid_body", "The body is not base64, but isBase64Encoded says that it is.") from None
     try:
         request = json.loads(body)
     except (ValueError, TypeError, RecursionError):
@@ -29,7 +29,7 @@ def parse_body(event):
 
 
 def read_options(request):
-    """Return the arguments of enhance() that a request holds; raise RequestError."""
+    """Return the options of a request as arguments of enhance(); raise RequestError."""
     kind, rate = request.get("format"), request.get("sample_rate")
     limit = request.get("attenuation_limit", 100)
     if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
@@ -43,7 +43,7 @@ def read_options(request):
 
 
 def explain(cause, log):
-    """Return the RequestError for the caller; the log says where it comes from, but nothing of what was sent."""
+    """Return the RequestError for the caller; log where the error comes from, but nothing of the request."""
     root = cause.__cause__ or cause
     frame = traceback.extract_tb(root.__traceback__)[-1]
     log["cause"] = f"{type(root).__name__} in {os.path.basename(frame.filename)}:{frame.lineno}"
@@ -60,5 +60,5 @@ def http_error(error):
 
 
 def http_response(status, content):
-    """Return what an API Gateway proxy integration sends to its client."""
+    """Return a response for API Gateway's proxy integration."""
     return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(content)}

@@ -1,4 +1,4 @@
-"""Measure the function beside other ways to take noise away, and plot it: python quality.py [--plot-only]
+"""Compare the function with other ways to remove noise, and plot the scores: python quality.py [--plot-only]
 
 Speech: Debian's pocketsphinx-testdata (apt-get install pocketsphinx-testdata). Writes quality.json and two plots.
 """
@@ -16,8 +16,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SPEECH = Path("/usr/share/pocketsphinx/test/data")
-RATE = 48_000  # of the mixtures, as phones record
-SCORED = 16_000  # of the speech, and of what PESQ and STOI hear
+RATE = 48_000  # of the mixtures; phones record at this rate
+SCORED = 16_000  # of the speech; PESQ and STOI score at this rate
 CLIPS = 9
 LEVELS = (0, 5, 10)  # dB of speech over noise
 MEASURES = ("SI-SDR", "PESQ", "STOI")
@@ -34,13 +34,13 @@ def read(path):
 
 
 def speech():
-    """Return nine clips of 8 seconds from five sentences that a volunteer of LibriVox reads, which overlap."""
+    """Return nine overlapping clips of 8 seconds, from five sentences that a volunteer of LibriVox reads."""
     sentences = np.concatenate([read(path) for path in sorted(SPEECH.glob("librivox/*.wav"))])
     return [np.roll(sentences, -len(sentences) * clip // CLIPS)[: 8 * RATE] for clip in range(CLIPS)]
 
 
 def make_noises():
-    """Return {name: function of (seed, length)} that make noise."""
+    """Return {name: function(seed, length)}; each function makes a noise."""
     recording = read(HERE / "samples/noise.wav")
     others = [read(SPEECH / f"{name}.raw") for name in ("goforward", "numbers", "something", "tidigits/dhd.2934z")]
     others += [read(path) for path in sorted(SPEECH.glob("cards/*.wav"))]
@@ -59,7 +59,7 @@ def make_noises():
         return np.resize(np.concatenate([bar * np.exp(-3 * t) for bar in bars]), length)
 
     def babble(seed, length):
-        """Six of nine other recordings of other people, at once."""
+        """Six of nine recordings of other people, all at once."""
         chosen = np.random.default_rng(seed).permutation(len(others))[:6]
         return sum(np.resize(others[n], length) / np.std(others[n]) for n in chosen)
 
@@ -85,7 +85,7 @@ def resampled(samples, rate, target):
 
 
 def ours(noisy):
-    """Enhance a WAV file of the noisy samples as the function does."""
+    """Return the samples as the function enhances them, by way of a WAV file."""
     from enhance import enhance  # noqa: PLC0415
 
     file, target = io.BytesIO(), io.BytesIO()
@@ -127,7 +127,7 @@ def si_sdr(reference, estimate):
 
 
 def align(reference, estimate, most=3600):
-    """Return both at equal length, without the delay of at most 75 ms that fits best: not all ways report theirs."""
+    """Return both at equal length, without the estimate's delay of at most 75 ms, which not all ways report."""
     from scipy.signal import correlate  # noqa: PLC0415
 
     length = min(len(reference), len(estimate))
@@ -162,7 +162,7 @@ def mean_of(scores):
 
 
 def measure(processes):
-    """Return the means over all mixtures, and by noise, and what happens to speech without noise."""
+    """Return the mean scores of all mixtures and of each noise, and the scores of speech without added noise."""
     kinds = list(make_noises())
     tasks = [(clip, kind, level) for kind in kinds for level in LEVELS for clip in range(CLIPS)]
     scores = []
@@ -202,7 +202,7 @@ def plot(results):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--plot-only", action="store_true", help="draw what quality.json has")
+    parser.add_argument("--plot-only", action="store_true", help="only plot the scores in quality.json")
     arguments = parser.parse_args()
     if not arguments.plot_only:
         (HERE / "quality.json").write_text(json.dumps(measure(arguments.processes), indent=1) + "\n")

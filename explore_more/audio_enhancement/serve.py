@@ -1,6 +1,6 @@
-"""Serve the page and, behind it, the jobs' API on this machine, without Docker and AWS: python serve.py
+"""Serve the page and the API of the jobs on this machine, without Docker or AWS: python serve.py
 
-The page finds the same requests as in front of AWS: POST /jobs, PUT of the upload, POST and GET /jobs/{id}.
+The page sends the same requests as it sends to AWS: POST /jobs, PUT of the upload, POST and GET /jobs/{id}.
 """
 
 import json
@@ -25,7 +25,7 @@ MAX_JOBS = 20
 
 
 class Server(ThreadingHTTPServer):
-    """Holds the jobs, of which one runs at a time."""
+    """A server with its jobs, which run one at a time."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
 
     def find(self, identifier):
         if identifier not in self.jobs:
-            raise request_error("not_found", "There is no such job; it was forgotten.")
+            raise request_error("not_found", f"There is no such job; only the last {MAX_JOBS} are kept.")
         return self.jobs[identifier]
 
     def run(self, job):
@@ -83,14 +83,14 @@ class Handler(BaseHTTPRequestHandler):
             self.check()
             self.answer()
         except RequestError as error:
-            self.close_connection = True  # a body may not have been read
+            self.close_connection = True  # the body may be unread
             self.send_json(error.status, {"error": {"code": type(error).__name__, "message": str(error)}})
 
     def check(self):
-        """Let no other site's page use this server through its visitor's browser."""
+        """Refuse requests that another site's page sends through the user's browser."""
         foreign = self.headers.get("Origin") not in (None, *(f"http://{host}" for host in self.server.hosts))
         if self.headers.get("Host") not in self.server.hosts or foreign:
-            raise request_error("host_not_allowed", "This server answers its own page only.")
+            raise request_error("host_not_allowed", "This server answers only its own page.")
 
     def answer(self):  # noqa: PLR0911
         server, (path, identifier) = self.server, re.fullmatch(r"(/[^/?]*)/?([^?]*).*", self.path).groups()
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
     def length(self, most):
         text = self.headers.get("Content-Length", "0")
         if not text.isdigit() or len(text) > 12 or int(text) > most:
-            raise request_error("too_large", f"The body may have {most:,} bytes.")
+            raise request_error("too_large", f"The body may have at most {most:,} bytes.")
         return int(text)
 
     def read_body(self, most):
@@ -134,14 +134,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def start(self, job):
         if job["state"] != "waiting" or "source" not in job:
-            raise request_error("conflict", "The job has no recording yet, or was started before.")
+            raise request_error("conflict", "The job has no recording yet, or has already been started.")
         job["state"] = "queued"
         Thread(target=self.server.run, args=(job,), daemon=True).start()
         self.send_json(202, {"id": job["id"], "state": "queued"})
 
     def send_result(self, job):
         if job["state"] != "done":
-            raise request_error("not_found", "The job has no result.")
+            raise request_error("not_found", "The job is not done, so it has no result.")
         job["target"].seek(0)
         self.send_data(200, job["result"]["content_type"], job["target"].read())
 

@@ -1,4 +1,4 @@
-"""Where recordings come from and go to: addresses, base64 within the request, and a bucket."""
+"""Read recordings from addresses, from base64 and from the bucket; return or store the results."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ LINK_SECONDS = 3600
 
 
 def scratch():
-    """Return a new binary file, which is deleted when it is closed; on Lambda it lies in /tmp."""
+    """Return a new binary file that is deleted when it is closed. On Lambda it is in /tmp."""
     return tempfile.TemporaryFile()
 
 
@@ -26,7 +26,7 @@ def open_recording(request):
     if not given:
         raise request_error("missing_input", 'Send {"url": …}, {"audio": "<base64>"} or {"bucket": …, "key": …}.')
     if len(given) > 1:
-        raise request_error("ambiguous_input", f"Send one of {', '.join(given)}, not {len(given)}.")
+        raise request_error("ambiguous_input", f"Send only one of {', '.join(given)}.")
     if given == ["url"]:
         return io.BytesIO(download(request["url"]))
     if given == ["audio"]:
@@ -39,7 +39,7 @@ def decode_base64(text):
     if not isinstance(text, str):
         raise request_error("invalid_base64", '"audio" must be a string of base64.')
     if len(text) > limits.MAX_INLINE_BYTES * 4 // 3 + 4:
-        message = f'"audio" may hold {limits.MAX_INLINE_BYTES:,} bytes at most; upload the recording with a job.'
+        message = f'"audio" may have at most {limits.MAX_INLINE_BYTES:,} bytes; upload the recording with a job.'
         raise request_error("too_large", message)
     try:
         return base64.b64decode(text, validate=True)
@@ -61,7 +61,8 @@ def open_object(bucket, key):
             raise
         raise request_error("not_found", "There is no such object; upload the recording first.") from error
     if size > limits.MAX_OBJECT_BYTES:
-        raise request_error("too_large", f"The recording is larger than {limits.MAX_OBJECT_BYTES:,} bytes.")
+        message = f"The recording is larger than {limits.MAX_OBJECT_BYTES:,} bytes; send a smaller one."
+        raise request_error("too_large", message)
     file = scratch()
     s3.download_fileobj(bucket, key, file)
     file.seek(0)
@@ -69,13 +70,13 @@ def open_object(bucket, key):
 
 
 def return_recording(file, made, inline):
-    """Return the part of an answer that holds the recording: base64 if it may be and is small, else a link."""
+    """Return the recording for an answer: in base64 if that is allowed and it is small, else as a link."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if inline and size <= limits.MAX_INLINE_ANSWER_BYTES:
         return {"audio": base64.b64encode(file.read()).decode()}
     if not BUCKET:
-        message = f"The result has {size:,} bytes, and this function has no bucket to put it into; ask for mp3 or ogg."
+        message = f"The result has {size:,} bytes, but this function has no bucket to store it in; ask for mp3 or ogg."
         raise request_error("too_large", message)
     return put_recording(file, f"{RESULTS}{uuid.uuid4()}.{made['format']}", made["content_type"])
 

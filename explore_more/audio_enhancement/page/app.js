@@ -1,10 +1,10 @@
-// Record or choose a recording, have it enhanced by a job, and compare both.
+// Record or choose a recording, let a job enhance it, and compare both.
 "use strict";
 const $ = (id) => document.getElementById(id);
 const api = (new URLSearchParams(location.search).get("api") || "").replace(/\/$/, "");
 const POLL_MS = 500;
-const MAX_DRAWN_SECONDS = 600; // what a phone's memory holds decoded
-let turn = 0; // of the request whose answer may be shown
+const MAX_DRAWN_SECONDS = 600; // a phone's memory holds no more, once decoded
+let turn = 0; // the number of the newest request; only its answer is shown
 let recorder = null;
 let sounds = null; // {before, after}: audio elements
 let heard = "after";
@@ -27,10 +27,10 @@ async function ask(method, url, body) {
   const isJson = (response.headers.get("Content-Type") || "").includes("json");
   if (response.ok) return isJson ? response.json() : response.blob();
   const answer = isJson ? await response.json() : {};
-  throw new Error(answer.error?.message || `The server answered ${response.status}.`);
+  throw new Error(answer.error?.message || `The server answered with status ${response.status}; try again.`);
 }
 
-// Resolves with the job once it has ended. A socket tells at once where there is one; else, and besides, look every so often.
+// Resolve with the job when it has ended. A socket, if there is one, reports changes at once; polling always works.
 async function wait(job, mine) {
   let told = null;
   const socket = job.socket ? new WebSocket(job.socket) : null;
@@ -57,9 +57,9 @@ async function enhance(recording) {
   $("progress").removeAttribute("value");
   say("Uploading …");
   try {
-    if (!recording.size) throw new Error("The recording is empty.");
+    if (!recording.size) throw new Error("The recording is empty; record or choose another.");
     const job = await ask("POST", "/jobs", JSON.stringify({ upload: recording.size }));
-    await ask("PUT", job.upload, new Blob([recording])); // without a type, which the link is not signed for
+    await ask("PUT", job.upload, new Blob([recording])); // without a type: the link is not signed for one
     await ask("POST", `/jobs/${job.id}`);
     const ended = await wait(job, mine);
     if (mine !== turn) return;
@@ -120,7 +120,7 @@ function moved() {
   $("time").value = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
-// The power of 512-sample windows, from -90 to -20 dB, up to 12 kHz, as a picture.
+// Draw a spectrogram: the power of 512-sample windows, from -90 to -20 dB, up to 12 kHz.
 async function draw(canvas, blob) {
   const context = new OfflineAudioContext(1, 1, 24000);
   const samples = (await context.decodeAudioData(await blob.arrayBuffer())).getChannelData(0);
@@ -202,13 +202,13 @@ function choose(file) {
 $("record").onclick = record;
 $("file").onchange = () => { choose($("file").files[0]); $("file").value = ""; };
 $("sample").onclick = async () => {
-  try { choose(await (await fetch("/sample")).blob()); } catch { say("The sample cannot be reached.", true); }
+  try { choose(await (await fetch("/sample")).blob()); } catch { say("The sample cannot be loaded; check the connection and try again.", true); }
 };
 $("before").onclick = () => listen("before");
 $("after").onclick = () => listen("after");
 $("play").onclick = async () => {
   if (!sounds[heard].paused) return stop();
-  try { await sounds[heard].play(); $("play").textContent = "Pause"; } catch { say("The browser cannot play this format; download it.", true); }
+  try { await sounds[heard].play(); $("play").textContent = "Pause"; } catch { say("The browser cannot play this format; download the recording.", true); }
 };
 $("position").oninput = () => { sounds[heard].currentTime = Number($("position").value); moved(); };
 document.ondragover = (event) => { event.preventDefault(); document.body.classList.add("over"); };

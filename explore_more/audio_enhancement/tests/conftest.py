@@ -11,5 +11,5 @@ os.environ["ALLOW_LOOPBACK"] = "true"
 
 @pytest.fixture(scope="session")
 def sample():
-    """The bytes of a noisy recording of 6.3 seconds, an m4a."""
+    """The bytes of a noisy m4a recording of 6.3 seconds."""
     return (FOLDER / "samples/noisy.m4a").read_bytes()

@@ -42,7 +42,7 @@ def video():
 
 
 def decode(data):
-    """Return the samples of a file, of shape (channels, samples), and its rate."""
+    """Return the samples of a file, as an array of shape (channels, samples), and its rate."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler("fltp", stream.layout.name, stream.rate)

@@ -1,4 +1,4 @@
-"""The image in Docker, held to what Lambda gives: no writable folder but /tmp, and the memory that it asks for."""
+"""The image in Docker, with what Lambda gives it: /tmp as the only writable folder, and limited memory."""
 
 import base64
 import sys
@@ -24,7 +24,7 @@ def image():
 
 
 def test_the_function_needs_no_folder_to_write_into(image, sample):
-    """The model is read where it lies; only the result of a request goes to /tmp, which here is memory."""
+    """The model is read from where it was installed. Only the result of a request goes to /tmp, here a tmpfs."""
     options = ["--read-only", "--tmpfs", "/tmp", "--user", "993:990", "--memory", "2048m", "--cpus", "1.16"]
     with running(image, *options) as container:
         answer = container.ask({"audio": base64.b64encode(sample).decode()})
@@ -35,7 +35,7 @@ def test_the_function_needs_no_folder_to_write_into(image, sample):
 
 
 def test_a_function_without_memory_ends_and_lambda_says_so(image, sample):
-    """This is what the on-failure destination is handed, with `Runtime exited` in it."""
+    """The on-failure destination gets this message, with `Runtime exited` in it."""
     event = {"audio": base64.b64encode(sample).decode()}
     with running(image, "--memory", "24m", "--memory-swap", "24m") as container:
         with pytest.raises(urllib.error.HTTPError) as caught:

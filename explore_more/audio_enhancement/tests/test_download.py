@@ -1,4 +1,4 @@
-"""The downloader is the classifier's, so that this folder can be copied away and stays as safe."""
+"""The downloader is a copy of the classifier's: this folder can be copied elsewhere and is still as safe."""
 
 import http.server
 import threading
@@ -13,7 +13,7 @@ from errors import RequestError
 
 FOLDER = Path(__file__).resolve().parent.parent
 ROOT = FOLDER.parent.parent
-# What the classifier says of photos, this says of recordings.
+# Where the classifier's text speaks of photos, this one speaks of recordings.
 WORDS = {
     'send the photo as "image"': 'send the recording as "audio"',
     "image/*": "audio/*, video/*",
@@ -32,7 +32,7 @@ def test_the_copy_is_up_to_date(name):
 
 
 def serve(status, headers, body):
-    """Return a server on loopback that answers every request with that."""
+    """Return a server on loopback that answers every request in the same way."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

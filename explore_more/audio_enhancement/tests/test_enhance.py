@@ -1,4 +1,4 @@
-"""Recordings of every format in, the same format out; and what is refused."""
+"""Recordings of every format come back in the same format, and bad ones are refused."""
 
 import io
 import re
@@ -25,7 +25,7 @@ CENC = {
 
 
 def run(data, **options):
-    """Return what enhance() says of a file, and the file that it wrote."""
+    """Return the description that enhance() returns, and the file that it wrote."""
     target = io.BytesIO()
     made = enhance(io.BytesIO(data), target, **options)
     return made, target.getvalue()
@@ -89,7 +89,7 @@ def test_the_voice_keeps_its_loudness_and_its_place(sample):
     assert 10 * np.log10(np.mean(a**2) / np.mean(b**2)) == pytest.approx(0, abs=1)
     correlation = np.fft.irfft(np.fft.rfft(a, 2**18) * np.conj(np.fft.rfft(b, 2**18)))
     shift = (int(np.argmax(correlation)) + 2**17) % 2**18 - 2**17
-    assert abs(shift) <= 2048 * 16_000 / 44_100  # what the encoder of the sample put before it, at most
+    assert abs(shift) <= 2048 * 16_000 / 44_100  # at most what the sample's encoder put before it
 
 
 def test_channels_stay_apart(samples):
@@ -154,7 +154,7 @@ def test_what_cannot_be_enhanced_is_refused_with_its_reason(make, code, sample):
 
 
 def test_ten_hours_are_refused_at_once_and_with_the_limit():
-    """A WAV file of ten hours, of which only the beginning is read: the rest is a hole."""
+    """Only the beginning of the ten-hour WAV file is read; the rest is a hole."""
     file = scratch()
     size = 2 * 8_000 * 36_000
     file.write(wav(8_000, 0, declared=size))
@@ -164,7 +164,7 @@ def test_ten_hours_are_refused_at_once_and_with_the_limit():
 
 
 def test_a_length_that_no_file_declares_is_counted():
-    """A browser's WebM says nothing of its length; it is refused once it is too long."""
+    """A browser's WebM does not declare its length; it is refused as soon as it is too long."""
     data = encode(tone(3, 48_000), 48_000, "webm", "libopus", live="1")
     made, _ = run(data, most=10.0)
     assert made["seconds"] == pytest.approx(3, abs=0.1)

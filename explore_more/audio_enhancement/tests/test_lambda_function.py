@@ -1,4 +1,4 @@
-"""The handlers: events in, answers and errors out."""
+"""The handlers answer events with results and errors."""
 
 import base64
 import io
@@ -111,7 +111,7 @@ def test_a_large_result_without_a_bucket_is_refused(monkeypatch, short):
     assert json.loads(answer["body"])["error"]["code"] == "too_large"
 
 
-# What Lambda hands to an on-failure destination:
+# What Lambda sends to an on-failure destination:
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 @pytest.mark.parametrize(
     ("payload", "code"),

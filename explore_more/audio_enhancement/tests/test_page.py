@@ -1,4 +1,4 @@
-"""The page in Chromium, with its fake microphone, on the server of `make run`."""
+"""The page, in Chromium with its fake microphone, served as `make run` serves it."""
 
 import os
 import shutil

@@ -29,7 +29,7 @@ SECONDS = 120
 
 
 def make(verb, account):
-    """Run a verb as its user does; return what it printed."""
+    """Run a verb as a user does; return what it printed."""
     environ = {name: value for name, value in os.environ.items() if name != "MFLAGS" and not name.startswith("MAKE")}
     environ = {**environ, **account.environ, "BASE": account.base}
     return subprocess.run(["make", verb], cwd=FOLDER, env=environ, check=True, text=True, stdout=subprocess.PIPE).stdout
@@ -37,7 +37,7 @@ def make(verb, account):
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory):
-    """An AWS account in which `make deploy` has run; at the end `make destroy` leaves nothing in it."""
+    """An AWS account after `make deploy`. At the end, `make destroy` must leave nothing in it."""
     shutil.rmtree(FOLDER / "build", ignore_errors=True)
     with running_aws(tmp_path_factory.mktemp("aws")) as account:
         account.base = find_base("3.13")
@@ -59,7 +59,7 @@ def name_of(url):
 
 
 def set_socket(account):
-    """Tell the functions where the stand-in's socket is, for its name does not resolve."""
+    """Tell the functions where the stand-in's socket is, because its name does not resolve."""
     for function in ("enhance", "jobs"):
         name = f"{NAME}-{function}"
         settings = account.aws("lambda", "get-function-configuration", "--function-name", name)["Environment"]
@@ -81,7 +81,7 @@ def ask(method, url, content=None):
 
 
 def upload(account, data, **options):
-    """Make a job for a recording, and upload it; return the job."""
+    """Create a job for a recording and upload the recording; return the job."""
     status, job = ask("POST", f"{account.api}/jobs", json.dumps({"upload": len(data), **options}).encode())
     assert status == 201, job
     urllib.request.urlopen(urllib.request.Request(job["upload"], data, method="PUT"), timeout=SECONDS).close()

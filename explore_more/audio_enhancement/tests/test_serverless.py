@@ -21,7 +21,7 @@ def osls():
 
 
 def package(osls, folder, *parameters):
-    """Return the properties by type of what `osls package` makes."""
+    """Run `osls package`; return {type: properties} of the resources in its template."""
     keys = {
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
