@@ -1,4 +1,4 @@
-"""Serve the page, and the function behind it, on this machine: python serve.py, then open http://localhost:8080."""
+"""Serve the page and the function on this machine: run python serve.py, then open http://localhost:8080."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from threading import Lock
 
 FOLDER = Path(__file__).parent
 PORT = int(os.environ.get("PORT") or 8080)
-MAX_BODY_BYTES = 6_000_000  # as Lambda
+MAX_BODY_BYTES = 6_000_000  # Lambda's own limit
 
 sys.path.insert(0, str(FOLDER / "translation_function"))
 from app import RequestError, lambda_handler  # noqa: E402
 
-one_at_a_time = Lock()  # as in Lambda
+one_at_a_time = Lock()  # as Lambda does
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -22,23 +22,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path != "/":
-            return self.answer(404, {"error": {"code": "not_found", "message": "There is only the page at /."}})
+            return self.refuse(404, "not_found", "There is only a page at /.")
         return self.send(200, "text/html; charset=utf-8", (FOLDER / "page.html").read_bytes())
 
     def do_POST(self):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            return self.answer(413, {"error": {"code": "too_large", "message": "At most 6 MB are allowed."}})
+            return self.refuse(413, "too_large", "The body is too large; at most 6 MB are allowed.")
         try:
             event = json.loads(self.rfile.read(int(length)))
         except ValueError:
-            return self.answer(400, {"error": {"code": "invalid_json", "message": "The body must be JSON."}})
+            return self.refuse(400, "invalid_json", 'The body must be JSON, such as {"sentences": ["…"]}.')
         try:
             with one_at_a_time:
                 return self.answer(200, lambda_handler(event, None))
         except RequestError as error:
-            return self.answer(error.status, {"error": {"code": type(error).__name__, "message": str(error)}})
+            return self.refuse(error.status, type(error).__name__, str(error))
+
+    def refuse(self, status, code, message):
+        self.answer(status, {"error": {"code": code, "message": message}})
 
     def answer(self, status, content):
         self.send(status, "application/json", json.dumps(content).encode())

@@ -1,8 +1,8 @@
-"""Translate a file of German sentences, one a line.
+"""Translate a file of German sentences, one per line.
 
-python translate.py sentences.txt                      on this machine, with the function's own code
-python translate.py sentences.txt --function NAME      by the function in AWS
-python translate.py sentences.txt --hypotheses 3       with three translations of each, and their scores
+python translate.py sentences.txt                      on this machine, with the function's code
+python translate.py sentences.txt --function NAME      with the function in AWS
+python translate.py sentences.txt --hypotheses 3       print three translations of each, with their scores
 """
 
 import argparse
@@ -16,11 +16,11 @@ BATCH = 32
 
 
 class TranslateError(Exception):
-    """Why there is no translation, in one line."""
+    """The reason why there is no translation, in one line."""
 
 
 def local_function():
-    """Return a function that answers events as the one in AWS does; raise TranslateError."""
+    """Return a function that answers events on this machine, as the one in AWS does; raise TranslateError."""
     sys.path.insert(0, str(Path(__file__).with_name("translation_function")))
     from app import RequestError, lambda_handler  # noqa: PLC0415 - loads the model
 
@@ -34,7 +34,7 @@ def local_function():
 
 
 def remote_function(name):
-    """Return a function that asks the one in AWS; raise TranslateError."""
+    """Return a function that sends events to the one in AWS; raise TranslateError."""
     import boto3  # noqa: PLC0415 - only this needs it
 
     client, storage = boto3.client("lambda"), boto3.client("s3")
@@ -72,7 +72,7 @@ def main():
     try:
         sentences = [line.strip() for line in arguments.file.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not sentences:
-            raise TranslateError(f"{arguments.file} has no sentence")
+            raise TranslateError(f"{arguments.file} has no sentences; write one German sentence per line")
         call = remote_function(arguments.function) if arguments.function else local_function()
         options = {"beam_size": arguments.beam_size, "hypotheses": arguments.hypotheses}
         for sentence, hypotheses in translate(sentences, call, **options):

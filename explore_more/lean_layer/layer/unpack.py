@@ -1,6 +1,6 @@
-"""Unpack the layer's packages.zip into /tmp and import from there: for packages that are too large for a layer.
+"""Unpack the layer's packages.zip into /tmp, and import packages from there. They are too large for a layer otherwise.
 
-The first import takes seconds; a function with a nested layer says `import unpack` before all else.
+A function with a nested layer must `import unpack` before anything else. The first import takes seconds.
 """
 
 import os
@@ -14,5 +14,5 @@ FOLDER = Path(os.environ.get("UNPACK_FOLDER", "/tmp"), "packages")
 if not FOLDER.exists():
     unfinished = FOLDER.with_name(f"packages-{os.getpid()}")
     zipfile.ZipFile(ARCHIVE).extractall(unfinished)
-    unfinished.rename(FOLDER)  # whole, or not there
+    unfinished.rename(FOLDER)  # atomic: the folder is complete or does not exist
 sys.path.insert(0, str(FOLDER))

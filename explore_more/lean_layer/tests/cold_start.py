@@ -1,6 +1,6 @@
-"""Measure cold starts of zip and layer and of a container image with the same, in turns: python tests/cold_start.py.
+"""Compare the cold starts of zip and layer with those of a container image: python tests/cold_start.py
 
-Milliseconds from `docker run` to the first translation, through AWS's emulator, in containers of one processor.
+The times are milliseconds from `docker run` to the first translation, through AWS's emulator, with one processor.
 """
 
 import json
@@ -28,7 +28,7 @@ CMD ["app.lambda_handler"]
 
 
 def first_answer(*arguments, **options):
-    """Return how long a new container takes to answer."""
+    """Return how many milliseconds a new container takes to answer."""
     started = time.perf_counter()
     with running(*arguments, **options) as container:
         assert container.ask(EVENT)["translations"]

@@ -1,4 +1,4 @@
-"""Measure what a nested layer costs at the start: python tests/nested_start.py, once both layers are in build/."""
+"""Measure how much slower a nested layer starts: python tests/nested_start.py. Both layers must be in build/."""
 
 import json
 import statistics
@@ -14,7 +14,7 @@ PROGRAM = "from sklearn.ensemble import RandomForestClassifier"
 
 
 def seconds(layer, program):
-    """Return how long a new Python takes to import scikit-learn from a layer."""
+    """Return how many seconds a new Python takes to import scikit-learn from a layer."""
     with tempfile.TemporaryDirectory() as scratch:
         environ = {"PYTHONPATH": str(layer / "python"), "UNPACK_FOLDER": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         started = time.perf_counter()

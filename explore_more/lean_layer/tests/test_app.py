@@ -137,7 +137,7 @@ def test_a_fault_of_ours_is_told_to_the_log_alone(monkeypatch, capsys):
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """A bucket that keeps what is put into it, instead of S3."""
+    """A bucket in memory that stands in for S3."""
     kept = {}
 
     def put_object(Bucket, Key, Body, ContentType):

@@ -8,7 +8,7 @@ from corpus import key, read_pairs, split_pairs
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Pairs of which many share a sentence."""
+    """Pairs; many of them share a sentence."""
     lines = [f"Number {i // 3}!\tZahl {i // 2}." for i in range(600)] + ["Go.\tGeh."] * 2 + ["x" * 400 + "\tlang"]
     with zipfile.ZipFile(tmp_path / "pairs.zip", "w") as archive:
         archive.writestr("deu.txt", "\n".join(lines))

@@ -1,4 +1,4 @@
-"""The layer builder, on packages that are made here and on the function's own."""
+"""The layer builder, tried on packages that are made here."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def run(folder, *arguments):
 
 @pytest.fixture
 def requirements(tmp_path):
-    """A lock file of a wheel that is made here, with tests, and its folder."""
+    """A lock file with one wheel that is made here and contains tests."""
     wheel = tmp_path / "small-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("small/__init__.py", "from small.part import WORD\n")
@@ -56,7 +56,7 @@ def test_a_layer_that_does_not_answer_is_none(requirements, tmp_path):
     (tmp_path / "prune.txt").write_text("small/part.py not needed, or so one thought\n")
     result = run(tmp_path, requirements, "--prune", "prune.txt")
     assert result.returncode == 1
-    assert "does not answer" in result.stderr
+    assert "the proof fails" in result.stderr
     assert "small.part" in result.stderr
     assert not (tmp_path / "build/requirements.zip").exists()
     assert not (tmp_path / "build/requirements").exists()
@@ -96,13 +96,13 @@ def test_a_nested_layer_unpacks_itself(requirements, tmp_path):
 def test_more_than_250_megabytes_are_refused(requirements, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(create_layer, "MAX_UNZIPPED_BYTES", 20)
     monkeypatch.setattr(sys, "argv", ["create_layer.py", str(requirements), "--output", str(tmp_path / "large.zip")])
-    with pytest.raises(SystemExit, match="bytes unzipped; Lambda takes 20"):
+    with pytest.raises(SystemExit, match="bytes unzipped, but Lambda allows 20"):
         create_layer.main()
     assert not (tmp_path / "large.zip").exists()
 
 
 def library(folder, symbol, machine=62):
-    """Write what is an ELF file as far as the check reads it."""
+    """Write a file that is ELF as far as the check reads it."""
     folder.mkdir(exist_ok=True)
     path = folder / "part.so"
     path.write_bytes(b"\x7fELF" + bytes(14) + machine.to_bytes(2, "little") + bytes(44) + b"\0" + symbol + b"\0")
@@ -125,7 +125,7 @@ def test_a_library_that_wants_a_newer_system_is_refused(tmp_path, symbol, python
     if fits:
         assert create_layer.check_libraries(tmp_path / "packages", python, "x86_64")
     else:
-        with pytest.raises(create_layer.LayerError, match=r"part\.so wants"):
+        with pytest.raises(create_layer.LayerError, match=r"part\.so needs"):
             create_layer.check_libraries(tmp_path / "packages", python, "x86_64")
 
 

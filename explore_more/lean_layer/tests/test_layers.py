@@ -1,4 +1,4 @@
-"""Layers of three requirements files, each proven by an answer."""
+"""Layers from three requirements files; each one is proven by an answer."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ CLASSIFIER = ["--without", "backports-strenum,flatbuffers,ml-dtypes,protobuf,tqd
 
 
 def create(name, folder, *arguments):
-    """Return what create_layer.py prints for one of the requirements files."""
+    """Run create_layer.py for one of the requirements files; return what it prints."""
     command = [sys.executable, FOLDER / "layer/create_layer.py", FOLDER / f"layer/requirements/{name}.txt", *arguments]
     return subprocess.run(command, cwd=folder, check=True, text=True, stdout=subprocess.PIPE).stdout
 

@@ -1,4 +1,4 @@
-"""The page in Chromium, on the function."""
+"""The page in Chromium, with the real function behind it."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, site):
-    """The page, with no fault in its console and no request to another host."""
+    """The page; at the end, it must have raised no error and asked no other host."""
     page = browser.new_page()
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))

@@ -1,4 +1,4 @@
-"""The verbs, and SAM's commands, against an AWS on this machine, in a copy of the folder."""
+"""The verbs and SAM's commands, run in a copy of the folder against an AWS on this machine."""
 
 import json
 import shutil
@@ -11,14 +11,14 @@ pytest.importorskip("tests.harness", reason="the rehearsal of AWS is in the repo
 from tests.harness.aws import TOOLS, running_aws
 from tests.harness.containers import bridge_address, find_base
 
-TAGS = ["public.ecr.aws/lambda/python:3.13-x86_64", "public.ecr.aws/lambda/python:3.13"]  # what SAM and ministack want
+TAGS = ["public.ecr.aws/lambda/python:3.13-x86_64", "public.ecr.aws/lambda/python:3.13"]  # for SAM and ministack
 NAME = "explore-more-lean-layer"
 EVENT = {"sentences": ["Ich habe Hunger."], "hypotheses": 2}
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory):
-    """An AWS account, whose CloudFormation reads templates of SAM."""
+    """An AWS account whose CloudFormation reads SAM templates."""
     translator = FOLDER / "build/translator"
     if not translator.exists():
         command = [TOOLS / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
@@ -32,7 +32,7 @@ def account(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The folder, elsewhere, with the layer that `make` builds where it is older than its parts."""
+    """A copy of the folder elsewhere, with the layer that `make` has built; `make` rebuilds it if it is out of date."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy2(FOLDER.parent / "system.mk", folder)
     ignored = shutil.ignore_patterns(
@@ -44,13 +44,13 @@ def copy(tmp_path_factory):
 
 
 def run(folder, environ, *command):
-    """Run a command as its user does, not as a part of the make that runs this; return what it printed."""
+    """Run a command as a user does, outside of the `make` that runs this test; return what it printed."""
     environ = {name: value for name, value in environ.items() if name != "MFLAGS" and not name.startswith("MAKE")}
     return subprocess.run(command, cwd=folder, env=environ, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def invoke(account, event):
-    """Return what the function in AWS answers, or its error."""
+    """Call the function in AWS; return its answer or its error."""
     path = account.folder / "answer"
     payload = ["--payload", json.dumps(event)]
     account.aws("lambda", "invoke", "--function-name", NAME, *payload, path)
@@ -105,7 +105,7 @@ def test_sam_invokes_the_function_on_this_machine_with_an_answer_in_s3(account, 
     command = [".venv/bin/sam", "local", "invoke", "TranslationFunction", "-n", tmp_path / "env.json"]
     command += ["-e", tmp_path / "event.json", "--skip-pull-image"]
     answer = json.loads(run(copy, account.environ, *command))
-    # SAM's exit status is 0 even when the function raised.
+    # SAM's exit status is 0 even if the function raised an error.
     assert "errorMessage" not in answer
     account.aws("s3api", "get-object", "--bucket", answer["bucket"], "--key", answer["key"], tmp_path / "object")
     assert json.loads((tmp_path / "object").read_text())["translations"][0]["hypotheses"][0]["text"] == "I'm hungry."

@@ -1,7 +1,7 @@
-"""Convert a Marian of Hugging Face's format to CTranslate2's, with int8 weights, and prove it with a sentence.
+"""Convert a Marian model from Hugging Face's format to CTranslate2's, with int8 weights, and try a sentence.
 
-python training/convert.py build/marian translation_function/model         the one that train.py makes
-python training/convert.py Helsinki-NLP/opus-mt-de-en translation_function/model   a large one; it downloads 300 MB
+python training/convert.py build/marian translation_function/model         the model that train.py makes
+python training/convert.py Helsinki-NLP/opus-mt-de-en translation_function/model   a large model; it downloads 300 MB
 """
 
 import argparse
@@ -23,7 +23,7 @@ print(translate(["Ich habe Hunger."], attention=False)[0]["hypotheses"][0]["text
 
 
 class Converter(TransformersConverter):
-    """Also chooses which attention the model returns: the mean of all heads of the last layer, not its first head."""
+    """A converter whose models return the mean attention of all heads in the last layer, instead of its first head."""
 
     def _load(self):
         specification = super()._load()
@@ -33,7 +33,7 @@ class Converter(TransformersConverter):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a folder, or a name on Hugging Face's hub")
+    parser.add_argument("model", help="a folder, or the name of a model on Hugging Face's hub")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("translation_function/model"))
     parser.add_argument("--quantization", default="int8", help="such as int8 or float32 (default: int8)")
     arguments = parser.parse_args()

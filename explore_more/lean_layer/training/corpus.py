@@ -1,4 +1,4 @@
-"""The sentence pairs: read them, and split them so that no held-out sentence is ever trained on."""
+"""Read the sentence pairs, and split them so that no held-out sentence is trained on."""
 
 import random
 import re
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
 
 
 def read_pairs(path):
-    """Return the pairs of deu-eng.zip without repetitions, in its order."""
+    """Return the pairs of deu-eng.zip in order, without repetitions."""
     with zipfile.ZipFile(path) as archive:
         lines = archive.read("deu.txt").decode().splitlines()
     pairs = [Pair(german, english) for english, german in (line.split("\t")[:2] for line in lines)]
@@ -25,14 +25,14 @@ def read_pairs(path):
 
 
 def key(sentence):
-    """Return a sentence without case and punctuation: what makes two sentences the same."""
+    """Return a sentence without case and punctuation. Sentences with equal keys count as the same."""
     return " ".join(re.findall(r"\w+", sentence.casefold())) or sentence
 
 
 def split_pairs(pairs, held_out=None, seed=SEED):
-    """Return {"test": …, "validation": …, "train": …}; no two of them share a sentence, in either language.
+    """Return {"test": …, "validation": …, "train": …}; no two splits share a sentence in either language.
 
-    Held-out pairs are drawn at random, and the pairs that share a sentence with them are left out.
+    Held-out pairs are drawn at random. Pairs that share a sentence with them are left out.
     """
     by_sentence = defaultdict(list)
     for index, pair in enumerate(pairs):

@@ -1,6 +1,6 @@
-"""Measure a trained model on held-out pairs: BLEU, chrF, and speed beside the training framework.
+"""Measure a trained model on held-out pairs: BLEU, chrF, and speed compared with the training framework.
 
-python training/evaluate.py deu-eng.zip build/marian        writes metrics.json; exits with 1 where a check fails
+python training/evaluate.py deu-eng.zip build/marian        writes metrics.json; exits with 1 if a check fails
 """
 
 import argparse
@@ -22,12 +22,12 @@ from transformers import MarianMTModel
 
 FOLDER = Path(__file__).resolve().parent.parent
 EQUAL = 30  # sentences, drawn at random
-MAX_LOSS = 0.5  # of BLEU, by int8
+MAX_LOSS = 0.5  # of BLEU, because of int8
 SPEED = 96  # sentences
 
 
 def load(marian, quantization):
-    """Return a CTranslate2 translator of a folder in Hugging Face's format."""
+    """Return a CTranslate2 translator for a model in Hugging Face's format."""
     with tempfile.TemporaryDirectory() as folder:
         Converter(str(marian)).convert(folder, quantization=quantization, force=True)
         return ctranslate2.Translator(folder, intra_threads=1)
@@ -39,7 +39,7 @@ def translate(translator, tokens, beam_size=4, **options):
 
 
 class Framework:
-    """The model in PyTorch, by transformers' generate."""
+    """The model in PyTorch, which translates with the generate method of transformers."""
 
     def __init__(self, marian):
         self.model = MarianMTModel.from_pretrained(marian, attn_implementation="eager").eval()
@@ -59,7 +59,7 @@ class Framework:
 
 
 def sentences_a_second(function, tokens, batch, **options):
-    """Return how many sentences a second a function translates, in batches."""
+    """Return how many sentences per second a function translates in batches."""
     function(tokens[:batch], **options)
     started = time.perf_counter()
     for start in range(0, len(tokens), batch):
@@ -72,7 +72,7 @@ def main():
     parser.add_argument("pairs", type=Path, help="deu-eng.zip")
     parser.add_argument("marian", type=Path, nargs="?", default=Path("build/marian"))
     parser.add_argument("--output", type=Path, default=FOLDER / "metrics.json")
-    parser.add_argument("--speed", action="store_true", help="measure sentences a second alone")
+    parser.add_argument("--speed", action="store_true", help="measure only sentences per second")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,9 +1,9 @@
-"""Train a small German-English Marian on Tatoeba's sentence pairs.
+"""Train a small German-English Marian model on Tatoeba's sentence pairs.
 
 python training/train.py deu-eng.zip                  about 40 minutes of one core; writes build/marian
 python training/train.py deu-eng.zip --steps 200      a trial
 
-The run continues from its last checkpoint. Its process id is the first line that it prints.
+A new run continues from the last checkpoint. The first line of the output is the process id.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from tqdm import tqdm
 from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
 PIECES = 5000
-BATCH_TOKENS = 1800  # of the longer side, padding included
+BATCH_TOKENS = 1800  # of the longer side, including padding
 MAX_PIECES = 60
 PEAK_RATE = 1.5e-3
 WARM_UP_STEPS = 300
 COOL_DOWN = 0.6  # the share of the steps in which the rate falls to zero
 LABEL_SMOOTHING = 0.1
-AVERAGE = 0.995  # of the weights, over about the last 200 steps
+AVERAGE = 0.995  # the weights are averaged over about the last 200 steps
 CHECKPOINT_STEPS = 100
 
 
@@ -54,7 +54,7 @@ def train_pieces(pairs, folder):
 
 
 def make_model(vocabulary):
-    """Return an untrained Marian."""
+    """Return an untrained Marian model."""
     pad = vocabulary["<pad>"]
     config = MarianConfig(
         vocab_size=len(vocabulary), d_model=256, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=1024,
@@ -72,7 +72,7 @@ def make_model(vocabulary):
 
 
 def encode(pairs, processor, vocabulary):
-    """Return [(source ids, target ids)], each with </s>, without the few that are very long."""
+    """Return [(source ids, target ids)], each ending with </s>; leave out the few pairs that are very long."""
     ids = [vocabulary[processor.id_to_piece(number)] for number in range(processor.vocab_size())]
     sides = [processor.encode([pair[side] for pair in pairs]) for side in (0, 1)]
     pieces = zip(*([[ids[number] for number in sentence] + [0] for sentence in side] for side in sides))
@@ -80,7 +80,7 @@ def encode(pairs, processor, vocabulary):
 
 
 def make_batches(examples, generator):
-    """Yield (source, target) tensors of about BATCH_TOKENS for ever, sentences of like length together."""
+    """Yield (source, target) tensors of about BATCH_TOKENS forever, each of sentences of similar length."""
     while True:
         order = sorted(examples, key=lambda pair: (len(pair[1]), len(pair[0]), generator.random()))
         batches, batch, longest = [], [], 0
@@ -114,12 +114,12 @@ def loss_of(model, source, target):
 
 
 def rate_at(step, steps):
-    """Return the learning rate: up, level, down to zero."""
+    """Return the learning rate: it rises, stays level, and falls to zero."""
     return PEAK_RATE * min(step / WARM_UP_STEPS, 1.0, max(0, steps - step) / (COOL_DOWN * steps))
 
 
 def train(examples, validation, model, folder, steps):
-    """Train `model`, and leave in it the running average of its weights."""
+    """Train `model`; at the end, its weights are their running average."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     average = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     checkpoint, step = folder / "checkpoint.pt", 0
@@ -141,7 +141,7 @@ def train(examples, validation, model, folder, steps):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             with torch.no_grad():
-                model.model.shared.weight[model.config.pad_token_id] = 0  # what the decoder starts from
+                model.model.shared.weight[model.config.pad_token_id] = 0  # the decoder starts from it
                 share = min(AVERAGE, step / (step + 10))
                 for name, weight in model.named_parameters():
                     average[name].lerp_(weight, 1 - share)
@@ -161,7 +161,7 @@ def train(examples, validation, model, folder, steps):
 
 @torch.no_grad()
 def evaluate(model, examples):
-    """Return the mean cross entropy of a few batches, without smoothing."""
+    """Return the mean cross entropy of a few batches, without label smoothing."""
     model.eval()
     batches = make_batches(examples, random.Random(0))
     losses = [loss_of(model, *next(batches)).item() for _ in range(8)]

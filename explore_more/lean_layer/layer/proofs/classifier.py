@@ -1,4 +1,4 @@
-"""The clothing classifier gives the ten scores that its repository knows of a photo."""
+"""Prove that the clothing classifier answers: it gives ten scores for a photo of pants."""
 
 import base64
 import json

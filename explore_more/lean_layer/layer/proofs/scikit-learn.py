@@ -1,4 +1,4 @@
-"""A forest learns which of two numbers is larger, and answers."""
+"""Prove that scikit-learn answers: a forest learns which of two numbers is larger."""
 
 from random import Random
 

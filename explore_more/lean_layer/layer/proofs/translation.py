@@ -1,4 +1,4 @@
-"""The committed model translates a sentence, with neither numpy nor PyYAML."""
+"""Prove that the committed model translates a sentence without numpy and PyYAML."""
 
 import sys
 from pathlib import Path
