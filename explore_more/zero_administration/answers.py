@@ -1,4 +1,4 @@
-"""JSON in, JSON out: makes a Lambda handler of a function that answers a request, and has the errors for it."""
+"""Turn a function that answers a request into a Lambda handler, from JSON to JSON; and define the errors."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ import sys
 import traceback
 from functools import wraps
 
-# Every code, with its HTTP status: 4xx for a fault of the caller, 5xx for one of ours.
+# Every code with its HTTP status: 4xx if the caller is at fault, 5xx if this function is.
 STATUS = {
     "invalid_json": 400,
     "unsupported_event": 400,
@@ -28,7 +28,7 @@ RETRY_SECONDS = 5
 
 
 class RequestError(Exception):
-    """Why a request gets no answer, in a sentence for the caller; `status` is its HTTP status."""
+    """The reason why a request gets no answer, as a sentence for the caller; `status` is the HTTP status."""
 
 
 # Lambda reports the name of an error's class as `errorType`.
@@ -41,9 +41,9 @@ def request_error(code, message):
 
 
 def answering(answer):
-    """Make a handler of `answer`, which takes a request, a dict, and returns plain JSON or raises RequestError.
+    """Return a Lambda handler for `answer`, which turns a request, a dict, into plain JSON or raises RequestError.
 
-    A direct event is the request itself; an HTTP API has it in its body, and gets a response.
+    A direct event is the request itself. An event of an HTTP API has the request in its body, and gets a response.
     """
 
     @wraps(answer)
@@ -62,7 +62,7 @@ def answering(answer):
 
 
 def parse_body(event):
-    """Return what the JSON in an HTTP event's body says; raise RequestError."""
+    """Return the JSON in the body of an HTTP event, decoded; raise RequestError."""
     try:
         body = event.get("body") or ""
         return json.loads(base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body)
@@ -77,14 +77,14 @@ def check_request(request):
 
 
 def check_options(request, options):
-    """Raise RequestError where a request has a key that is neither "text" nor an option."""
+    """Raise RequestError if a request has a key that is neither "text" nor an option."""
     unknown = sorted(set(request) - {"text", *options})
     if unknown:
-        raise request_error("unknown_option", f"{unknown[0]!r:.40} is no option; there are {', '.join(options)}.")
+        raise request_error("unknown_option", f"{unknown[0]!r:.40} is not an option; use {', '.join(options)}.")
 
 
 def explain(cause):
-    """Return the RequestError that a caller sees for any exception; the log has ours."""
+    """Return the RequestError to show to the caller; log any other exception."""
     if isinstance(cause, RequestError):
         return cause
     traceback.print_exception(cause, file=sys.stdout)

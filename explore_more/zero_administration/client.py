@@ -1,7 +1,7 @@
-"""Translate the lines of a file, and show their Chinese with reading and HSK level.
+"""Translate the lines of a file, and show the Chinese words with their readings and HSK levels.
 
-python client.py sentences.txt                                  on this machine, with the functions' own code
-python client.py sentences.txt --api https://….amazonaws.com    by the functions in AWS
+python client.py sentences.txt                                  on this machine, with the functions' code
+python client.py sentences.txt --api https://….amazonaws.com    with the functions in AWS
 """
 
 import argparse
@@ -16,7 +16,7 @@ TRIES = 10
 
 
 class ClientError(Exception):
-    """Why there is no answer, in one line."""
+    """The reason why there is no answer, in one line."""
 
 
 def ask_local(script, request):
@@ -32,7 +32,7 @@ def ask_local(script, request):
 
 
 def ask_remote(api, script, request):
-    """Return what a script answers behind an API, also where its model is being copied; raise ClientError."""
+    """Return what a script behind an API answers; wait while its model is being copied; raise ClientError."""
     post = urllib.request.Request(
         f"{api}/{script}", json.dumps(request).encode(), {"Content-Type": "application/json"}
     )  # fmt: skip
@@ -53,7 +53,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--api", help="the address of a deployed API")
-    parser.add_argument("--outputs", type=Path, help="what `cdk deploy --outputs-file` wrote, which names the API")
+    parser.add_argument("--outputs", type=Path, help="the file of `cdk deploy --outputs-file`, which names the API")
     arguments = parser.parse_args()
     try:
         api = arguments.api
@@ -67,7 +67,7 @@ def main():
 
 
 def show(line, ask):
-    """Print a line, its translation, and the words of whichever is Chinese."""
+    """Print a line, its translation, and the words of the Chinese one of the two."""
     source, target = ("en", "zh") if line.isascii() else ("zh", "en")
     translation = ask("translate", {"text": line, "source": source, "target": target})["translation"]
     print(f"{line} → {translation}")

@@ -1,7 +1,7 @@
-"""Models on the file system that all functions share: whichever call needs one first brings it there.
+"""Find a model on the file system that all functions share. The first call that needs a model copies it there.
 
-MODELS says where each comes from: {"zh-en": "s3://BUCKET/KEY.zip"}, or "hub:OWNER/NAME" for a converted model on
-Hugging Face's hub, or a folder. Without it, models are those that `make models` made here, or else the small one.
+MODELS says where each model comes from: {"zh-en": "s3://BUCKET/KEY.zip"}, or "hub:OWNER/NAME" for a converted model on
+Hugging Face's hub, or a folder. Without MODELS, the models are those of `make models`, or else the small one.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 
 
 def local_folder(name):
-    """Return the folder of a model on this machine: the large one where `make models` made it, or the small one."""
+    """Return the folder of a model on this machine: the large model if `make models` made it, else the small one."""
     large = FOLDER / "build/models" / name
     return large if large.exists() else FOLDER / "models/small"
 
@@ -35,7 +35,7 @@ def is_complete(folder):
 
 
 def find_model(name):
-    """Return the folder of a model; fetch it where it is not there yet; raise RequestError."""
+    """Return the folder of a model, fetching the model if necessary; raise RequestError."""
     address = MODELS.get(name) or str(local_folder(name))
     if address.startswith("s3://"):
         folder = CACHE / f"{name}-{Path(address).stem}"
@@ -53,18 +53,18 @@ def find_model(name):
 
 
 def missing(name):
-    return request_error("model_missing", f"There is no model for {name}; `make models` makes one, then deploy again.")
+    return request_error("model_missing", f"There is no model for {name}; run `make models`, then deploy again.")
 
 
 @contextmanager
 def one_at_a_time(name):
-    """Let one process or thread of all functions fetch a model; raise RequestError where that takes long."""
+    """Let only one process or thread of all functions fetch a model; raise RequestError if the wait is too long."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with its process, however that ends
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with its process, even a killed one
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -75,9 +75,9 @@ def one_at_a_time(name):
 
 
 def copy_from_s3(address, folder):
-    """Unpack a model from S3: all of it is there, or none. Remove what it replaces."""
+    """Unpack a model from S3, all of it or nothing; remove older versions; return the folder."""
     if is_complete(folder):
-        return folder  # another call has brought it meanwhile
+        return folder  # another call has copied it in the meantime
     import boto3  # noqa: PLC0415 - only this needs it, and its import takes long
 
     bucket, _, key = address.removeprefix("s3://").partition("/")
@@ -96,14 +96,14 @@ def copy_from_s3(address, folder):
 
 
 def hub_folder(address):
-    """Return where the hub's client keeps a model, or None where it has none yet."""
+    """Return the folder in which the hub's client keeps a model, or None if it has not downloaded it."""
     repository = CACHE / "hub" / f"models--{address.removeprefix('hub:').replace('/', '--')}"
     revision = repository / "refs/main"
     return repository / "snapshots" / revision.read_text().strip() if revision.exists() else None
 
 
 def download_from_hub(address, folder):
-    """Download a converted model with the hub's own client; raise RequestError where that cannot be."""
+    """Download a converted model with the hub's own client; return its folder; raise RequestError."""
     import huggingface_hub  # noqa: PLC0415 - only this needs it
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
@@ -112,7 +112,5 @@ def download_from_hub(address, folder):
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES), cache_dir=CACHE / "hub"))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         print(f"{type(error).__name__}: {error}")
-        message = (
-            f"The model {name} is not on the file system, and the hub cannot be asked for it; deploy with nat=true."
-        )
+        message = f"The model {name} is not on the file system, and the hub cannot be reached; deploy with nat=true."
         raise request_error("model_missing", message) from None

@@ -1,4 +1,4 @@
-"""Serve the page, and every script of inference/ behind it, on this machine: python serve.py"""
+"""Serve the page and every script of inference/ on this machine: python serve.py"""
 
 import os
 from contextlib import suppress
@@ -16,12 +16,12 @@ FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
 }
-MAX_BODY_BYTES = 6_000_000  # as Lambda
-# As the API in AWS: any page may ask, such as the extension's.
+MAX_BODY_BYTES = 6_000_000  # Lambda's own limit
+# As for the API in AWS, any page may send requests, such as the extension's page.
 CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "content-type"}
 
 scripts = {f"/{path.stem}": import_module(f"inference.{path.stem}") for path in (FOLDER / "inference").glob("*.py")}
-one_at_a_time = Lock()  # as in Lambda
+one_at_a_time = Lock()  # as Lambda does
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path not in FILES:
-            return self.refuse("not_found", "There is only the page at /.")
+            return self.refuse("not_found", "There is only a page at /.")
         name, kind = FILES[self.path]
         return self.send(200, {"Content-Type": f"{kind}; charset=utf-8"}, (FOLDER / "extension" / name).read_bytes())
 
@@ -40,15 +40,15 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            return self.refuse("text_too_long", "At most 6 MB are allowed.")
+            return self.refuse("text_too_long", "The body is too large; at most 6 MB are allowed.")
         body = self.rfile.read(int(length)).decode(errors="replace")
         if self.path not in scripts:
-            return self.refuse("not_found", f"There is no such script; there are {', '.join(sorted(scripts))}.")
+            return self.refuse("not_found", f"There is no such script; the scripts are {', '.join(sorted(scripts))}.")
         with one_at_a_time:
             return self.answer(scripts[self.path].handler({"body": body}, None))
 
     def refuse(self, code, message):
-        """Answer what in AWS the gateway would refuse."""
+        """Refuse a request that the gateway would refuse in AWS."""
         self.answer(error_response(request_error(code, message)))
 
     def answer(self, response):

@@ -1,4 +1,4 @@
-"""What both scripts ask of a text: that it is one, which script it is in, and its simplified form."""
+"""Check a text, count its words by language, and simplify its characters; both scripts need this."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ def read_text(request):
     if not isinstance(text, str):
         raise request_error("invalid_text", '"text" must be a string.')
     if len(text) > MAX_CHARACTERS:
-        message = f"The text has {len(text):,} characters; {MAX_CHARACTERS:,} are allowed. Send it in parts."
+        message = f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed. Send it in parts."
         raise request_error("text_too_long", message)
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text if character not in LINE_BREAKS):
         raise request_error("invalid_text", "The text has a control character; remove it.")

@@ -1,5 +1,5 @@
 "use strict";
-// The menu of a selection opens the page with it; no permission to read any site is needed for that.
+// The menu entry opens the page with the selected text. This needs no permission to read a site.
 chrome.runtime.onInstalled.addListener(() => chrome.contextMenus.create(
   {id: "read", title: "Read “%s”", contexts: ["selection"]}));
 chrome.contextMenus.onClicked.addListener(({selectionText}) => chrome.windows.create(

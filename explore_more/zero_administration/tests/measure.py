@@ -1,6 +1,8 @@
-"""Measure the functions: speed, memory, cold start, image; segmentation beside jieba. Writes metrics.json.
+"""Measure the functions' speed, memory, cold start and image, and compare the segmentation with jieba's.
 
-python tests/measure.py cmn-eng.tsv.gz        with Docker, on a machine that does nothing else, in about three minutes
+It writes metrics.json.
+
+python tests/measure.py cmn-eng.tsv.gz        needs Docker and an idle machine; takes about three minutes
 """
 
 import argparse
@@ -21,7 +23,7 @@ from conftest import FOLDER
 SENTENCES = 1000
 STARTS = 5
 SAMPLE = "我昨天在图书馆看了一本有意思的书。"
-# One of the two directions, on one core; a process of its own, whose peak is what Lambda counts.
+# One direction, on one core, in a process of its own: its peak memory is what Lambda counts.
 TRANSLATING = """
 import json, resource, sys, time
 from inference.translate import load, translate_text
@@ -37,7 +39,7 @@ print(json.dumps({"sentences_a_second": round(len(lines) / seconds, 1), "peak_mb
 
 
 def on_one_core(code, content):
-    """Return what a script prints, run on one core with JSON as its input."""
+    """Run a script on one core with JSON as its input; return the JSON that it prints."""
     command = ["taskset", "--cpu-list", "0", sys.executable, "-c", code]
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     return json.loads(subprocess.check_output(command, cwd=FOLDER, env=environ, input=json.dumps(content), text=True))
@@ -53,7 +55,7 @@ def measure_translation(pairs):
 
 
 def measure_segmentation(sentences):
-    """Return how often rjieba cuts as jieba does, and the characters that the function does in a second."""
+    """Return how often rjieba cuts as jieba does, and how many characters per second each way cuts."""
     import jieba  # noqa: PLC0415
     import rjieba  # noqa: PLC0415
 
@@ -79,7 +81,7 @@ def measure_segmentation(sentences):
 
 
 def measure_image(base):
-    """Return the image's size, and milliseconds from a container's start to its first answer, and of the next."""
+    """Return the image's size, and the milliseconds to a container's first answer and to the next ones."""
     from tests.harness.containers import build, docker, megabytes_without_base, running  # noqa: PLC0415
 
     image = build(FOLDER, "zero-administration-measured", BASE=base)

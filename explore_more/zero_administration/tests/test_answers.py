@@ -1,4 +1,4 @@
-"""The handler that answering() makes, asked directly and through an HTTP API."""
+"""The handler that answering() returns, called directly and through an HTTP API."""
 
 import base64
 import json

@@ -8,7 +8,7 @@ from corpus import key, read_pairs, split_pairs
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Pairs of which many share a sentence."""
+    """Pairs; many of them share a sentence."""
     rows = (
         [f"Number {i // 3}!\t數字{i // 2}。\tby {i}" for i in range(600)]
         + ["Go.\t走。\tby x"] * 2

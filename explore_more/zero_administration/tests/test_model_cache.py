@@ -1,4 +1,4 @@
-"""Models from S3, from a hub's cache and from a folder; S3 and the hub do not exist here."""
+"""Models from S3, from a hub's cache and from a folder. S3 is a stand-in, and the hub is offline."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 
 class Storage:
-    """Instead of S3: gives out one archive, slowly where `wait` says so, and counts."""
+    """A stand-in for S3: it returns one archive and records the keys; with `wait`, it pauses midway."""
 
     def __init__(self, wait=None):
         self.keys, self.wait, self.started = [], wait, threading.Event()
@@ -144,7 +144,7 @@ def test_an_archive_without_a_model_is_no_model(monkeypatch, storage):
 
 @pytest.fixture
 def hub(cache, monkeypatch):
-    """A cache laid out as the hub's client lays it out, with the small model in it, and no network."""
+    """The small model in a cache like that of the hub's client, without a network."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     repository = cache / "hub/models--owner--name"
     snapshot = repository / "snapshots" / ("0" * 40)

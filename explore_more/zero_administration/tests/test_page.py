@@ -1,4 +1,4 @@
-"""The page in Chromium, on the functions; and the browser extension, loaded."""
+"""The page in Chromium, with the real functions behind it; and the browser extension."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ def playwright():
 
 
 def started(start):
-    """Return what a function starts, or skip where Chromium is not."""
+    """Return what `start` starts; skip the test if Chromium does not start."""
     try:
         return start()
     except Error as error:
@@ -46,7 +46,7 @@ def browser(playwright):
 
 @pytest.fixture
 def page(browser, site):
-    """The page, with no fault in its console and no request to another host."""
+    """The page; at the end, it must have raised no error and asked no other host."""
     page = browser.new_page()
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -207,7 +207,7 @@ def test_the_server_answers_what_is_wrong_with_its_status(browser, site, path, b
 
 @pytest.fixture
 def extended(playwright, tmp_path):
-    """A browser with the extension in it."""
+    """A browser with the extension loaded."""
     arguments = ["--no-sandbox", f"--disable-extensions-except={FOLDER / 'extension'}"]
     arguments.append(f"--load-extension={FOLDER / 'extension'}")
     context = started(
@@ -222,7 +222,7 @@ def extended(playwright, tmp_path):
 def test_the_extension_reads_what_is_selected_on_any_page(extended, site):
     worker = extended.service_workers[0] if extended.service_workers else extended.wait_for_event("serviceworker")
     assert worker.evaluate("chrome.runtime.getManifest().permissions") == ["contextMenus"]
-    # The menu is the browser's own; a script cannot open it, but can say that its entry was chosen.
+    # A script cannot open the browser's menu, but it can report that the entry was chosen.
     with extended.expect_page() as opened:
         worker.evaluate(
             "text => chrome.contextMenus.onClicked.dispatch({menuItemId: 'read', selectionText: text})", TEXT

@@ -1,7 +1,7 @@
-"""All verbs, in a copy of the folder with nothing but system.mk beside it, against an AWS on this machine.
+"""All verbs, in a copy of the folder with only system.mk beside it, against an AWS on this machine.
 
-What the rehearsal patches: tests/harness/mended_ministack.py mends ministack; rehearsal/cdk_docker sends images to its
-registry; rehearsal/sitecustomize.py finds its API; and EFS is never mounted: a folder of this machine is instead.
+The rehearsal patches four things: tests/harness/mended_ministack.py adds what ministack lacks; rehearsal/cdk_docker
+sends images to its registry; rehearsal/sitecustomize.py finds its API; and a folder is mounted in place of EFS.
 """
 
 import json
@@ -42,10 +42,10 @@ def mount(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory, mount):
-    """An AWS account, in whose functions a folder is mounted as EFS would be."""
+    """An AWS account; its functions get a folder mounted where EFS would be."""
     flags = f"-v {mount}:/mnt/hf_models_cache"
     with running_aws(tmp_path_factory.mktemp("aws"), LAMBDA_DOCKER_FLAGS=flags) as account:
-        # Node.js takes the proxy's interim answer to a large upload, in HTTP/1.0, for the last one.
+        # Node.js mistakes the proxy's interim HTTP/1.0 answer to a large upload for the final one.
         account.environ["AWS_ENDPOINT_URL"] = account.proxy.target
         account.environ["AWS_DEFAULT_REGION"] = account.environ["AWS_REGION"]
         account.environ["CDK_DOCKER"] = str(FOLDER / "tests/rehearsal/cdk_docker")
@@ -56,7 +56,7 @@ def account(tmp_path_factory, mount):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The folder, elsewhere, with a third script."""
+    """A copy of the folder elsewhere, with a third script."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy2(FOLDER.parent / "system.mk", folder)
     ignored = shutil.ignore_patterns(".venv*", "__pycache__", "build", "cdk.out", "node_modules")
@@ -68,7 +68,7 @@ def copy(tmp_path_factory):
 
 
 def make(verb, folder, environ, **more):
-    """Run a verb as its user does, not as a part of the make that runs this; return what it printed."""
+    """Run a verb as a user does, outside of the `make` that runs this test; return what it printed."""
     environ = {name: value for name, value in environ.items() if name != "MFLAGS" and not name.startswith("MAKE")}
     run = subprocess.run(
         ["make", verb], cwd=folder, env={**environ, **more}, check=True, text=True, stdout=subprocess.PIPE
@@ -97,10 +97,10 @@ def test_a_copy_is_deployed_answers_and_leaves_nothing_behind(account, copy, mou
     scripts = ("translate", "segment", "count-characters")
     assert {each["FunctionName"] for each in functions} == {f"{NAME}-{script}" for script in scripts}
 
-    # The models came from S3 onto the mount.
+    # The models were copied from S3 to the mount.
     assert sorted(path.name[:5] for path in mount.iterdir() if path.is_dir()) == ["en-zh", "zh-en"]
 
-    # The third script, which nothing but its file names, has an address.
+    # The third script has an address, although only its file names it.
     assert post(f"{api}/count_characters", {"text": "你好"})[2] == {"characters": 2}
 
     status, headers, answer = post(f"{api}/segment", {"text": "你好"})

@@ -1,4 +1,4 @@
-"""The template that cdk makes of app.py."""
+"""The template that cdk makes from app.py."""
 
 import json
 import shutil

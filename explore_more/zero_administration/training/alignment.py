@@ -1,19 +1,19 @@
-"""Which piece comes from which: IBM Model 1 with a preference for the diagonal, as fast_align has it.
+"""Align pieces of sentence pairs: IBM Model 1 with a preference for the diagonal, as in fast_align.
 
-A small model learns to attend in a fraction of the steps when it is told (Chen et al., 2016: guided alignment).
+With such alignments, a small model learns attention in a fraction of the steps (Chen et al., 2016: guided alignment).
 """
 
 import numpy as np
 
 ITERATIONS = 5
-DIAGONAL = 4.0  # how much a place is preferred that is as far into the one sentence as into the other
+DIAGONAL = 4.0  # how strongly pieces at the same relative position are preferred
 
 
 def align(examples, pieces):
     """Return a target × source matrix for each (source ids, target ids); its rows add up to 1.
 
-    The source's first piece says which language is wanted, and nothing comes from it; its last, the end, stands for
-    what comes from nowhere.
+    The first source piece names the target language; nothing comes from it. Target pieces that come from nowhere are
+    aligned with the last one, the end mark.
     """
     sources = [np.tile(source, len(target)) for source, target in examples]
     targets = [np.repeat(target, len(source)) for source, target in examples]
@@ -36,7 +36,7 @@ def align(examples, pieces):
 
 
 def prior(source, target):
-    """Return a target × source matrix of what to expect before the words are known."""
+    """Return a target × source matrix of weights that only depend on the positions."""
     away = np.abs(np.arange(target)[:, None] / target - (np.arange(source) - 1) / max(1, source - 1))
     expected = np.exp(-DIAGONAL * away)
     expected[:, 0] = 0

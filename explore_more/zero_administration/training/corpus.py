@@ -1,4 +1,4 @@
-"""The sentence pairs: read and simplify them, and split them so that no held-out sentence is ever trained on."""
+"""Read and simplify the sentence pairs, and split them so that no held-out sentence is trained on."""
 
 import gzip
 import random
@@ -19,7 +19,7 @@ class Pair(NamedTuple):
 
 
 def read_pairs(path):
-    """Return the pairs of cmn-eng.tsv.gz in simplified characters, without repetitions, in its order."""
+    """Return the pairs of cmn-eng.tsv.gz in order, in simplified characters, without repetitions."""
     simplify = opencc.OpenCC("t2s").convert
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [line.split("\t")[:2] for line in file]
@@ -28,14 +28,14 @@ def read_pairs(path):
 
 
 def key(sentence):
-    """Return a sentence without case, spaces and punctuation: what makes two sentences the same."""
+    """Return a sentence without case, spaces and punctuation. Sentences with equal keys count as the same."""
     return "".join(re.findall(r"\w+", sentence.casefold())) or sentence
 
 
 def split_pairs(pairs, held_out=None, seed=SEED):
-    """Return {"test": …, "validation": …, "train": …}; no two of them share a sentence, in either language.
+    """Return {"test": …, "validation": …, "train": …}; no two splits share a sentence in either language.
 
-    Held-out pairs are drawn at random, and the pairs that share a sentence with them are left out.
+    Held-out pairs are drawn at random. Pairs that share a sentence with them are left out.
     """
     by_sentence = defaultdict(list)
     for index, pair in enumerate(pairs):

@@ -1,6 +1,6 @@
-"""Measure the trained model on held-out pairs, both ways: BLEU and chrF, as int8 and as float32.
+"""Measure the trained model on held-out pairs in both directions: BLEU and chrF, as int8 and as float32.
 
-python training/evaluate.py cmn-eng.tsv.gz        writes metrics.json; exits with 1 where int8 loses too much
+python training/evaluate.py cmn-eng.tsv.gz        writes metrics.json; exits with 1 if int8 loses too much
 """
 
 import argparse
@@ -17,11 +17,11 @@ from sacrebleu.metrics import BLEU, CHRF
 from train import TAGS
 
 FOLDER = Path(__file__).resolve().parent.parent
-MAX_LOSS = 0.5  # of BLEU, by int8
+MAX_LOSS = 0.5  # of BLEU, because of int8
 
 
 def translate(marian, quantization, sentences, tag, beam_size=4):
-    """Return the translations of a model in Hugging Face's format, converted first."""
+    """Convert a model from Hugging Face's format; return its translations."""
     source, target = (
         sentencepiece.SentencePieceProcessor(model_file=str(marian / f"{name}.spm")) for name in ("source", "target")
     )
@@ -34,7 +34,7 @@ def translate(marian, quantization, sentences, tag, beam_size=4):
 
 
 def measure(marian, test, source, target):
-    """Return the scores of one way."""
+    """Return the scores of one direction."""
     sentences, references = ([getattr(pair, side) for pair in test] for side in (source, target))
     measured = {"test_pairs": len(test)}
     for quantization in ("int8", "float32"):

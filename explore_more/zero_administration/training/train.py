@@ -1,9 +1,9 @@
-"""Train one small Marian both ways between Chinese and English, on Tatoeba's sentence pairs.
+"""Train one small Marian model for both directions between Chinese and English, on Tatoeba's sentence pairs.
 
 python training/train.py cmn-eng.tsv.gz                  4 to 5 steps a second of one core; writes build/marian
 python training/train.py cmn-eng.tsv.gz --steps 200      a trial
 
-The run continues from its last checkpoint. Its process id is the first line that it prints.
+A new run continues from the last checkpoint. The first line of the output is the process id.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from tqdm import tqdm
 from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
 PIECES = 6000
-TAGS = {"zh": ">>cmn_Hans<<", "en": ">>eng<<"}  # the first token says what is wanted, named as opus-mt names it
-BATCH_TOKENS = 800  # of the longer side, padding included
+TAGS = {"zh": ">>cmn_Hans<<", "en": ">>eng<<"}  # the first token names the target language, as in opus-mt
+BATCH_TOKENS = 800  # of the longer side, including padding
 MAX_PIECES = 60
 PEAK_RATE = 1.5e-3
 WARM_UP_STEPS = 200
 COOL_DOWN = 0.6  # the share of the steps in which the rate falls to zero
 LABEL_SMOOTHING = 0.1
-GUIDANCE = 0.5  # the weight of what alignment says of attention
-AVERAGE = 0.99  # of the weights, over about the last 100 steps
+GUIDANCE = 0.5  # the weight of the loss between attention and alignment
+AVERAGE = 0.99  # the weights are averaged over about the last 100 steps
 CHECKPOINT_STEPS = 100
 
 
@@ -58,7 +58,7 @@ def train_pieces(pairs, folder):
 
 
 def make_model(vocabulary):
-    """Return an untrained Marian."""
+    """Return an untrained Marian model."""
     pad = vocabulary["<pad>"]
     config = MarianConfig(
         vocab_size=len(vocabulary), d_model=192, encoder_layers=3, decoder_layers=2, encoder_ffn_dim=768,
@@ -76,7 +76,7 @@ def make_model(vocabulary):
 
 
 def encode(pairs, processor, vocabulary):
-    """Return [(source ids, target ids, alignment)] both ways, each with </s>, without the few that are very long."""
+    """Return [(source ids, target ids, alignment)] for both directions, with </s>; leave out very long pairs."""
     ids = [vocabulary[processor.id_to_piece(number)] for number in range(processor.vocab_size())]
     zh, en = (
         [[ids[number] for number in sentence] for sentence in processor.encode(list(side))] for side in zip(*pairs)
@@ -92,7 +92,7 @@ def encode(pairs, processor, vocabulary):
 
 
 def make_batches(examples, generator):
-    """Yield (source, target, alignment) tensors of about BATCH_TOKENS for ever, sentences of like length together."""
+    """Yield (source, target, alignment) tensors of about BATCH_TOKENS forever, of sentences of similar length."""
     while True:
         order = sorted(examples, key=lambda example: (len(example[1]), len(example[0]), generator.random()))
         batches, batch, longest = [], [], 0
@@ -116,7 +116,7 @@ def make_batches(examples, generator):
 
 
 def loss_of(model, source, target, alignment):
-    """Return the cross entropy of a batch, in training with that of the attention to the alignment."""
+    """Return the cross entropy of a batch; in training, add that between attention and alignment."""
     pad = model.config.pad_token_id
     decoder_input = torch.cat([torch.full_like(target[:, :1], pad), target[:, :-1].clamp(min=0)], dim=1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -134,12 +134,12 @@ def loss_of(model, source, target, alignment):
 
 
 def rate_at(step, steps):
-    """Return the learning rate: up, level, down to zero."""
+    """Return the learning rate: it rises, stays level, and falls to zero."""
     return PEAK_RATE * min(step / WARM_UP_STEPS, 1.0, max(0, steps - step) / (COOL_DOWN * steps))
 
 
 def train(examples, validation, model, folder, steps):
-    """Train `model`, and leave in it the running average of its weights."""
+    """Train `model`; at the end, its weights are their running average."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     average = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     checkpoint, step = folder / "checkpoint.pt", 0
@@ -161,7 +161,7 @@ def train(examples, validation, model, folder, steps):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             with torch.no_grad():
-                model.model.shared.weight[model.config.pad_token_id] = 0  # what the decoder starts from
+                model.model.shared.weight[model.config.pad_token_id] = 0  # the decoder starts from it
                 share = min(AVERAGE, step / (step + 10))
                 for name, weight in model.named_parameters():
                     average[name].lerp_(weight, 1 - share)
@@ -181,7 +181,7 @@ def train(examples, validation, model, folder, steps):
 
 @torch.no_grad()
 def evaluate(model, examples):
-    """Return the mean cross entropy of a few batches, without smoothing."""
+    """Return the mean cross entropy of a few batches, without label smoothing."""
     model.eval()
     batches = make_batches(examples, random.Random(0))
     losses = [loss_of(model, *next(batches)).item() for _ in range(4)]

@@ -1,4 +1,4 @@
-"""What the Python of a rehearsal starts with: names below localhost, such as an API's, are this machine's."""
+"""Python imports this at its start in a rehearsal: names below localhost, such as an API's, resolve to this machine."""
 
 import socket
 
