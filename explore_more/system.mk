@@ -1,8 +1,8 @@
-# What the Makefiles of the systems share: their environment, their tests, and how an image gets to AWS and away again.
-# PYTHON chooses the interpreter, and OLDEST the one that the locks are made for. To deploy, the environment gives
-# credentials and AWS_REGION; BASE is the image to build on, and REGISTRY where to push instead of the account's own,
-# both as for deploy.sh. A system whose image needs files of the repository sets CONTEXT to its root, and one whose
-# template has parameters sets PARAMETERS.
+# The Makefiles of the systems share this file: it makes the environment, runs the tests, deploys an image and removes it.
+# PYTHON is the interpreter, and OLDEST the oldest one that the locks must support. To deploy, set AWS credentials and
+# AWS_REGION in the environment. BASE, the image to build on, and REGISTRY, a registry to push to instead of the
+# account's own, work as in deploy.sh. A system whose image needs files of the repository sets CONTEXT to its root, and
+# one whose template has parameters sets PARAMETERS.
 PYTHON ?= python3
 OLDEST ?= 3.9
 NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))
@@ -36,7 +36,7 @@ lock: ## resolve requirements/*.in again; needs uv
 	    "$$file" --output-file "$${file%.in}.txt"
 	done
 
-# A repository that goes with its stack, whatever is in it.
+# A repository that is deleted with its stack, even if it has images in it.
 define IMAGES
 Resources:
   Images: {Type: AWS::ECR::Repository, Properties: {EmptyOnDelete: true}}
@@ -45,8 +45,7 @@ Outputs:
 endef
 export IMAGES
 
-# How "$$image" is built. A Makefile can set BUILD otherwise, and add PARAMETERS to those of the template.
-# With --load, a builder that runs in a container hands its image over.
+# How "$$image" is built; a Makefile may set BUILD otherwise. With --load, a builder in a container hands its image over.
 BUILD_OPTIONS = $$(! docker buildx version >/dev/null 2>&1 || echo --load) --platform linux/amd64 \
   $(if $(BASE),--build-arg BASE=$(BASE))
 BUILD = docker build $(BUILD_OPTIONS) --file Dockerfile --tag "$$image" $(CONTEXT)

@@ -7,14 +7,14 @@ from threading import Lock
 
 import functions_framework
 
-lock = Lock()  # the framework answers several requests at once, and a model one
+lock = Lock()  # the framework answers several requests at once, but the model only one
 
 
 @functions_framework.http
 def classify(request):
-    """Answer as API Gateway does in front of AWS Lambda."""
+    """Answer a request as API Gateway and AWS Lambda would."""
     with lock:
-        # The framework forks after it has read this file, and the model's threads would not live through that.
+        # The framework reads this file and then forks; the threads of a model loaded before would not survive.
         from lambda_function import lambda_handler  # noqa: PLC0415
 
         answer = lambda_handler({"body": request.get_data(as_text=True)}, None)

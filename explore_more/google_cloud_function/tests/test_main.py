@@ -1,4 +1,4 @@
-"""The classifier behind Google's functions framework, over HTTP."""
+"""The classifier in Google's functions framework, called over HTTP."""
 
 import base64
 import json

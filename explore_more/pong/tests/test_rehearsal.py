@@ -1,4 +1,4 @@
-"""All verbs, in a copy of the folder with nothing but system.mk beside it."""
+"""All verbs, in a copy of the folder with only system.mk beside it."""
 
 import os
 import shutil
@@ -25,13 +25,13 @@ def account(tmp_path):
 
 @pytest.fixture
 def copy(tmp_path):
-    """The folder, elsewhere."""
+    """A copy of the folder elsewhere."""
     shutil.copy(FOLDER.parent / "system.mk", tmp_path)
     return shutil.copytree(FOLDER, tmp_path / "pong", ignore=shutil.ignore_patterns(".venv", "__pycache__"))
 
 
 def make(verb, folder, environ):
-    """Run a verb as its user does, not as a part of the make that runs this; return what it printed."""
+    """Run a verb as a user does, outside of the `make` that runs this test; return what it printed."""
     environ = {name: value for name, value in environ.items() if name != "MFLAGS" and not name.startswith("MAKE")}
     return subprocess.run(["make", verb], cwd=folder, env=environ, check=True, text=True, stdout=subprocess.PIPE).stdout
 
