@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const api = (new URLSearchParams(location.search).get("api") || "").replace(/\/$/, "");
 const POLL_MS = 500;
-const MAX_DRAWN_SECONDS = 600; // a phone's memory holds no more, once decoded
+const MAX_DRAWN_SECONDS = 600; // a phone's memory holds no more decoded sound
 let turn = 0; // the number of the newest request; only its answer is shown
 let recorder = null;
 let sounds = null; // {before, after}: audio elements
