@@ -1,4 +1,4 @@
-# The README's commands. PYTHON chooses the interpreter, PORT where `make run` listens.
+# The commands of the README and docs/. PYTHON chooses the interpreter, PORT where `make run` listens.
 PYTHON ?= python3
 export PORT ?= 8080
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -64,7 +64,7 @@ lint-workflow: ## check the GitHub workflow; needs npm
 	npm ci --prefix tests/workflow --silent
 	node tests/workflow/lint.mjs .github/workflows/*.yml
 
-check-readme: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## run the README's commands
+check-readme: emulator tensorflow .venv/installed-$(VERSION) .venv-dev/installed-$(VERSION) ## run the commands of README.md and docs/
 	@.venv-dev/bin/python tests/check_readme.py
 
 audit: tensorflow .venv-dev/installed-$(VERSION) ## look for known faults in the locked packages; needs the internet
@@ -82,7 +82,7 @@ python:
 
 emulator: python
 	@case "$$(uname -sm)" in "Linux x86_64" | "Linux aarch64") ;; *) \
-		echo "AWS has no emulator for $$(uname -sm); run the function in a container with Docker instead" >&2; exit 1 ;; esac
+		echo "AWS has no emulator for $$(uname -sm); use Docker: docker build --build-arg PYTHON_VERSION=3.13 -t clothing-classifier . && docker run --rm -p 8080:8080 clothing-classifier" >&2; exit 1 ;; esac
 
 tensorflow: python
 	@case "$(VERSION)" in 3.14) \

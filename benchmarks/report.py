@@ -1,4 +1,4 @@
-"""Show benchmarks/results.json: plots beside it, and tables in the README.
+"""Show benchmarks/results.json: plots beside it, and tables in the README and docs/.
 
 python -m benchmarks.report
 """
@@ -12,7 +12,14 @@ import matplotlib.pyplot as plt
 from interpreter import MB_PER_CORE
 
 FOLDER = Path(__file__).parent
-README = FOLDER.parent / "README.md"
+ROOT = FOLDER.parent
+# Where each table stands, between its marks.
+PAGES = {
+    "summary": ROOT / "README.md",
+    "stacks": ROOT / "docs/performance.md",
+    "sizes": ROOT / "docs/performance.md",
+    "reasons": ROOT / "docs/2_why_tensorflow_lite.md",
+}
 
 # Lambda in us-east-1 on x86, https://aws.amazon.com/lambda/pricing/ (November 2026, as for years before)
 DOLLARS_PER_GB_SECOND = 0.0000166667
@@ -21,8 +28,8 @@ MAX_WARM_MS = 1000
 LESSON_ACCURACY = 0.9032  # of the model that the lesson publishes, on the same photos
 
 NAMES = {
-    "course": "the lesson as it was: Python 3.8, tflite-runtime, float32",
-    "onnx-lesson": "the lesson as it is: Python 3.13, ONNX Runtime, float32",
+    "course": "the lesson's former route: tflite-runtime, float32, Python 3.8",
+    "onnx-lesson": "the lesson's current route: ONNX Runtime, float32, Python 3.13",
     "ours-3.8": "**ours on Python 3.8**",
     "ours-3.13": "**ours on Python 3.13**",
     "onnx-float32": "our model on ONNX Runtime, float32",
@@ -78,17 +85,17 @@ def speeds(times, measure, megabytes):
     return [*[f"{value:.0f}" for value in warm], *cold, *[f"{price(value, megabytes):.2f}" for value in warm]]
 
 
-def stack_table(results):
-    """Return the table that compares the stacks on one core."""
-    header = ["one core", *headings(results), "peak, MB", "packages and model, MB", "on `test/`"]
+def stack_table(results, memory=True):
+    """Return the table that compares the stacks on one core; without `memory` it leaves out megabytes."""
+    sizes = ["peak, MB", "packages and model, MB"] if memory else []
     rows = []
     for key, name in NAMES.items():
         stack = results["stacks"][key]
         peak, size = promised(stack)["peak MB"]["median"], stack["packages MB"] + stack["model MB"]
         accuracy = LESSON_ACCURACY if key in ("course", "onnx-lesson") else stack.get("accuracy")
-        numbers = [f"{peak:.0f}", f"{size:.0f}", f"{accuracy:.4f}" if accuracy else ""]
-        rows.append([name, *speeds(stack, "url", MB_PER_CORE), *numbers])
-    return markdown(header, rows)
+        megabytes = [f"{peak:.0f}", f"{size:.0f}"] if memory else []
+        rows.append([name, *speeds(stack, "url", MB_PER_CORE), *megabytes, f"{accuracy:.4f}" if accuracy else ""])
+    return markdown(["one core", *headings(results), *sizes, "on test photos"], rows)
 
 
 def size_table(results):
@@ -119,8 +126,13 @@ def reason_table(results):
 
 
 def tables(results):
-    """Return what stands in the README between the marks of each name."""
-    return {"stacks": stack_table(results), "reasons": reason_table(results), "sizes": size_table(results)}
+    """Return {name: table} for each of PAGES."""
+    return {
+        "summary": stack_table(results, memory=False),
+        "stacks": stack_table(results),
+        "sizes": size_table(results),
+        "reasons": reason_table(results),
+    }
 
 
 def plot_stacks(results):
@@ -178,12 +190,10 @@ def main():
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks"})
     results = json.loads((FOLDER / "results.json").read_text())
-    text = README.read_text()
     for name, table in tables(results).items():
-        before, rest = text.split(f"<!-- {name} -->\n")
+        before, rest = PAGES[name].read_text().split(f"<!-- {name} -->\n")
         after = rest.split(f"<!-- end of {name} -->")[1]
-        text = f"{before}<!-- {name} -->\n{table}\n<!-- end of {name} -->{after}"
-    README.write_text(text)
+        PAGES[name].write_text(f"{before}<!-- {name} -->\n{table}\n<!-- end of {name} -->{after}")
     for name, plot in {"stacks": plot_stacks, "sizes": plot_sizes}.items():
         figure = plot(results)
         figure.tight_layout()

@@ -1,7 +1,9 @@
-"""Run the README's commands and compare what they print with what it shows: python tests/check_readme.py
+"""Run the commands of README.md and docs/ and compare what they print with what the pages show:
 
-`make run` runs meanwhile, as the README says. Numbers may differ a little, and … stands for anything. Commands of the
-section on AWS are for tests/aws.
+python tests/check_readme.py
+
+A block of commands is marked sh. If the next block is marked text, it shows what the commands print; numbers may differ
+a little, and … stands for anything. `make run` runs meanwhile. tests/aws runs the commands for AWS.
 """
 
 import os
@@ -14,53 +16,37 @@ from typing import NamedTuple
 
 from conftest import ROOT, TROUSERS, serving
 
-README = (ROOT / "README.md").read_text()
-AWS_SECTION = "8. Deploy it to AWS"
-# What is not run here, and why.
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+AWS_PAGES = ("8_deploy.md", "deployment.md")
+# Blocks that do not run here, by how they begin, and why.
 ELSEWHERE = {
-    "make test": "that and the others are what runs beside this",
-    "make benchmark": "it takes an hour",
+    "make test": "it and the others run beside this",
+    "make benchmark": "it takes half an hour",
+    "make install": "it ran before this",
+    "make deploy": "tests/aws runs it",
+    "make destroy": "tests/aws runs it",
     "git clone": "it needs the internet",
-    ".venv-dev/bin/jupyter lab": "tests/test_notebook.py runs the notebook",
-    ".venv-dev/bin/python notebooks/select_extra_photos.py": "tests/test_select_extra_photos.py runs it",
-    ".venv-dev/bin/python convert_model.py": "tests/test_convert_model.py converts models",
+    ".venv-dev/bin/python convert_model.py MODEL.keras": "tests/test_convert_model.py converts models",
     "docker": "tests/container builds and runs the image",
+    "sudo": "it is for a machine without git and make",
 }
+CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 
-class Command(NamedTuple):
-    """A command, with its lines, and the lines that it prints according to the README."""
+class Block(NamedTuple):
+    """Commands that a page shows, and what they print according to the page."""
 
-    text: str
+    page: str
+    commands: str
     output: list
 
 
-def sections(text=README):
-    """Return {heading: text} of the README's sections of the second level."""
-    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
-    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2]))}
-
-
-def commands(text):
-    """Yield the commands of a text's console blocks; a block without any is what the command before it prints."""
-    last = None
-    for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        end = None
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                if last:
-                    yield last
-                last, open_line = Command(line[2:], []), line
-                end = re.search(r"<<'(\w+)'", line)
-            elif end or open_line.endswith(("|", "\\")):
-                last = Command(f"{last.text}\n{line}", [])
-                open_line = line
-                end = end if end and line != end[1] else None
-            else:
-                last.output.append(line)
-    if last:
-        yield last
+def blocks(path):
+    """Return the blocks of commands of a page."""
+    code = [match.groups() for match in CODE.finditer(path.read_text())]
+    outputs = [text.splitlines() if language == "text" else [] for language, text in [*code[1:], ("", "")]]
+    return [Block(path.name, text, output) for (language, text), output in zip(code, outputs) if language == "sh"]
 
 
 def differences(shown, printed):
@@ -73,11 +59,11 @@ def differences(shown, printed):
     return "" if len(shown) == len(printed) else f"{len(shown)} lines are shown, and are {len(printed)}:\n{printed}"
 
 
-def check(command, folder, **environ):
-    """Run a command; exit with a message where it fails or prints something else than the README shows."""
-    print(f"$ {command.text}", flush=True)
+def check(block, folder, **environ):
+    """Run a block, and say yes where it asks; exit with a message where it fails or prints something else than its page."""
+    print(f"{block.page}: {block.commands}", end="", flush=True)
     result = subprocess.run(
-        ["bash", "-c", command.text],
+        ["bash", "-c", block.commands],
         cwd=folder,
         env={**os.environ, **environ},
         input="y\n",
@@ -86,12 +72,12 @@ def check(command, folder, **environ):
         text=True,
         check=False,
     )
-    wrong = differences(command.output, result.stdout.splitlines()) if command.output else ""
-    if wrong or (result.returncode and not command.output):
-        sys.exit(f"{command.text}\nexit status {result.returncode}; {wrong or result.stdout}")
+    wrong = differences(block.output, result.stdout.splitlines()) if block.output else ""
+    if wrong or (result.returncode and not block.output):
+        sys.exit(f"exit status {result.returncode}; {wrong or result.stdout}")
 
 
-def copy_of_checkout(folder):
+def fill_checkout(folder):
     """Fill a folder with links to what is in the checkout, and with a photo of the reader's own."""
     for path in ROOT.iterdir():
         if path.name != ".predict-url":  # of a deployment, which test.py would ask
@@ -100,19 +86,19 @@ def copy_of_checkout(folder):
 
 
 def main():
-    found = [c for name, text in sections().items() if name != AWS_SECTION for c in commands(text)]
-    (run,) = [command for command in found if command.text == "make run"]
-    here = [c for c in found if c != run and not c.text.startswith(tuple(ELSEWHERE))]
+    found = [block for page in PAGES if page.name not in AWS_PAGES for block in blocks(page)]
+    (run,) = [block for block in found if block.commands == "make run\n"]
+    here = [block for block in found if block != run and not block.commands.startswith(tuple(ELSEWHERE))]
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
-        copy_of_checkout(Path(folder))
-        print(f"$ {run.text}", flush=True)
-        with serving(run.text.split(), 8080, log, page_port=8081) as (process, _):
+        fill_checkout(Path(folder))
+        print(f"{run.page}: {run.commands}", end="", flush=True)
+        with serving(["make", "run"], 8080, log, page_port=8081) as (process, _):
             wrong = differences(run.output, process.printed.splitlines()[-len(run.output) :])
             if wrong:
-                sys.exit(f"{run.text}\n{wrong}")
-            for command in here:
-                check(command, folder)
-    print(f"The README is right: {len(here) + 1} commands, {sum(bool(c.output) for c in here) + 1} with their output.")
+                sys.exit(wrong)
+            for block in here:
+                check(block, folder)
+    print(f"The pages are right: {len(here) + 1} blocks, {sum(bool(block.output) for block in here) + 1} with output.")
 
 
 if __name__ == "__main__":

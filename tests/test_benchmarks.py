@@ -1,4 +1,4 @@
-"""benchmarks/results.json, its plots and the README agree, and AVX2 alone is what it says."""
+"""benchmarks/results.json agrees with its plots and with the pages that show it, and AVX2 alone is what it says."""
 
 import json
 import os
@@ -17,13 +17,17 @@ from benchmarks.containers import SIZES
 from interpreter import instructions
 
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
-README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["stacks", "reasons", "sizes"])
-def test_the_readme_shows_the_results(name):
+def page(name):
+    """Return the text of a page of docs/, in one line."""
+    return " ".join((ROOT / f"docs/{name}.md").read_text().split())
+
+
+@pytest.mark.parametrize("name", report.PAGES)
+def test_the_pages_show_the_results(name):
     table = report.tables(RESULTS)[name]
-    assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in README
+    assert f"<!-- {name} -->\n{table}\n<!-- end of {name} -->" in report.PAGES[name].read_text()
 
 
 @pytest.mark.parametrize("measure", ["url", "cold"])
@@ -34,11 +38,11 @@ def test_the_plot_of_the_stacks_shows_the_results(measure):
     assert {f"{stack[kind][measure]['median']:.0f} ms {label}" for stack in stacks for kind, label in labels} <= shown
 
 
-def test_the_plot_of_the_sizes_and_the_readme_name_the_cheapest():
+def test_the_plot_and_the_page_name_the_cheapest_size():
     choice = report.cheapest(RESULTS["sizes"])
     label = f"{choice['megabytes']} MB, {report.promised(choice)['warm']['median']:.0f} ms"
     assert label in (ROOT / "benchmarks/sizes.svg").read_text()
-    assert f"is {choice['megabytes']} MB." in README
+    assert f"is {choice['megabytes']} MB." in page("performance")
 
 
 def deployed():
@@ -58,22 +62,22 @@ def test_the_deployment_has_by_default_the_smallest_memory_that_is_measured():
     assert re.search(r"^  Memory:\n(    .*\n)*    Default: (\d+)$", template, re.MULTILINE)[2] == str(megabytes)
 
 
-def test_the_readme_adds_up_what_a_million_photos_cost():
+def test_the_pages_add_up_what_a_million_photos_cost():
     megabytes, milliseconds = deployed()["megabytes"], report.promised(deployed())["warm"]["median"]
     computing = round(report.price(milliseconds, megabytes), 2)
     api, requests, logs = 3.5, report.DOLLARS_PER_MILLION_REQUESTS, 0.25
     total = api + requests + computing + logs
     prices = f"${api:.2f} for the REST API, ${requests:.2f} for requests to Lambda, ${computing:.2f} for computing"
-    text = " ".join(README.split())
-    assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in text
-    assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in text
-    assert f"a request takes {milliseconds:.0f} ms on {megabytes} MB" in text
+    assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in page("deployment")
+    assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in page("deployment")
+    text = page("9_speed_and_cost")
+    assert f"a request takes {milliseconds:.0f} ms" in text
     assert f"{milliseconds * 1000:,.0f} seconds × {megabytes / 1024:g} GB × $0.0000166667 = ${computing:.2f}" in text
 
 
-def test_the_readme_gives_the_sizes_of_the_images():
+def test_a_page_gives_the_sizes_of_the_images():
     megabytes = RESULTS["image MB"]
-    assert f"{megabytes['3.8']:.0f} MB on Python 3.8 and\n{megabytes['3.13']:.0f} MB on 3.13" in README
+    assert f"{megabytes['3.8']:.0f} MB on Python 3.8 and {megabytes['3.13']:.0f} MB on 3.13" in page("7_container")
 
 
 def test_a_million_seconds_of_a_gigabyte_cost_what_lambda_asks():

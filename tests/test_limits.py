@@ -1,4 +1,4 @@
-"""The limits and the errors: how the environment changes them, and that the README agrees with the code."""
+"""The limits and the errors: how the environment changes them, and that docs/limits_and_errors.md lists them."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from errors import STATUS
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/limits_and_errors.md").read_text()
 LIMITS = re.findall(r"^([A-Z_]+) = .*read_", (ROOT / "limits.py").read_text(), re.MULTILINE)
 CODE = [ROOT / name for name in ("addresses.py", "download.py", "image_source.py", "lambda_function.py")]
 
@@ -66,20 +66,20 @@ def test_what_makes_no_sense_stops_the_start_and_is_named(name, text):
 
 
 def as_text(value):
-    """Return a limit as it is written in an environment variable and in the README."""
+    """Return a limit as it is written in an environment variable and in docs/."""
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def test_the_readme_lists_every_limit_with_its_default():
-    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+?) \|", README, re.MULTILINE)
+def test_the_page_lists_every_limit_with_its_default():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+?) \|", PAGE, re.MULTILINE)
     assert LIMITS
     assert {(name, as_text(value)) for name, value in values().items()} <= set(rows)
 
 
-def test_the_readme_lists_every_code_with_its_status():
-    rows = re.findall(r"^\| (\d{3}) \| `([a-z0-9_]+)` \|", README, re.MULTILINE)
+def test_the_page_lists_every_code_with_its_status():
+    rows = re.findall(r"^\| (\d{3}) \| `([a-z0-9_]+)` \|", PAGE, re.MULTILINE)
     assert {code: int(status) for status, code in rows} == STATUS
 
 

@@ -115,4 +115,4 @@ def test_a_machine_without_an_emulator_is_told_of_docker(script):
     uname = script("uname", "echo Darwin arm64")
     status, output, errors = make("run", PATH=f"{uname.parent}:{os.environ['PATH']}")
     assert (status != 0, output, len(errors)) == (True, "", 1)
-    assert "Docker" in errors[0]
+    assert "docker run" in errors[0]
