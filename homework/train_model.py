@@ -1,8 +1,8 @@
-"""Train the homework's model, a small CNN that tells hats from shoes, and save it for Keras.
+"""Train the homework's model, a small CNN that tells hats from shoes, and save it as a Keras file.
 
 .venv-dev/bin/python -m homework.train_model --seed 1
 
-In the repository's root. It takes two to three minutes on two processor cores.
+Run it in the repository's root. It takes two to three minutes on two processor cores.
 """
 
 import argparse
@@ -30,33 +30,33 @@ BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 DROPOUT = 0.3
 LABEL_SMOOTHING = 0.1
-BASELINE = 0.65  # of the 40 photos in validation/, 26 are of shoes
+BASELINE = 0.65  # 26 of the 40 photos in validation/ show shoes
 
 
 def load_photo(path):
-    """Return a photo as float32 (150, 150, 3) in [0, 1], resized with nearest neighbour as the function does."""
+    """Return a photo as float32 (150, 150, 3) in [0, 1], resized with nearest neighbour as in the function."""
     photo = decode(path.read_bytes()).resize(IMAGE_SIZE, Image.Resampling.NEAREST)
     return np.asarray(photo, np.float32) / 255
 
 
 def load_split(folder):
-    """Return the photos of a split, float32 (n, 150, 150, 3), and 0 for a hat or 1 for shoes, float32 (n, 1)."""
+    """Return the photos of a split, float32 (n, 150, 150, 3), and their labels, 0 for hat and 1 for shoes, (n, 1)."""
     paths = [path for name in CLASSES for path in sorted((folder / name).glob("*.jpg"))]
     labels = [CLASSES.index(path.parent.name) for path in paths]
     if len(set(labels)) < len(CLASSES):
-        sys.exit(f"train_model.py: {folder} lacks photos in {' or '.join(CLASSES)}; name the dataset with --dataset")
+        sys.exit(f"train_model.py: {folder} has no photos in {' or '.join(CLASSES)}; name the dataset with --dataset")
     return np.stack([load_photo(path) for path in paths]), np.array(labels, np.float32)[:, None]
 
 
 def build_model():
-    """Return an untrained CNN: photos (n, 150, 150, 3) in [0, 1] to probabilities of shoes (n, 1)."""
+    """Return an untrained CNN that maps photos (n, 150, 150, 3) in [0, 1] to probabilities of shoes (n, 1)."""
     model = keras.Sequential([keras.Input((*IMAGE_SIZE, 3))])
     for filters in FILTERS:
         model.add(layers.Conv2D(filters, 3, activation="relu"))
         model.add(layers.MaxPooling2D())
     model.add(layers.Dropout(DROPOUT))
-    # Over all of the map's 7 by 7 places at once, like Flatten and Dense. Flatten would ask for the size of the batch
-    # at run time, and tflite-runtime 2.7 cannot hand such a model to XNNPACK.
+    # A 7 by 7 filter covers the whole map, so this layer does what Flatten and Dense would do. Flatten would read the
+    # batch size at run time, and tflite-runtime 2.7 cannot run such a model with XNNPACK.
     model.add(layers.Conv2D(64, 7, activation="relu"))
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(1, activation="sigmoid"))
@@ -64,7 +64,7 @@ def build_model():
 
 
 def random_views(photos, labels, seed):
-    """Return a dataset of batches: photos shuffled, mirrored, turned, moved and zoomed at random, and their labels."""
+    """Return batches of labelled photos, shuffled, and mirrored, rotated, moved and zoomed at random."""
     view = keras.Sequential(
         [
             layers.RandomFlip("horizontal", seed=seed),
@@ -78,7 +78,7 @@ def random_views(photos, labels, seed):
 
 
 def train(model, dataset, epochs, seed):
-    """Train `model` on the photos of train/; return its accuracy on those of validation/."""
+    """Train `model` on the photos of train/ and return its accuracy on the photos of validation/."""
     views = random_views(*load_split(dataset / "train"), seed)
     validation = load_split(dataset / "validation")
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(views))
@@ -102,7 +102,7 @@ def main():
     model.save(arguments.output)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB, validation accuracy {accuracy:.4f}")
     if accuracy <= BASELINE:
-        sys.exit("train_model.py: it is no better than always answering shoes")
+        sys.exit("train_model.py: the model is no better than always answering shoes; try more --epochs")
 
 
 if __name__ == "__main__":

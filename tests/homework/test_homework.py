@@ -1,4 +1,4 @@
-"""The homework's solutions run, were committed as they ran, and choose among the options of its questions."""
+"""The homework's solutions run, have the outputs of a whole run, and answer with options of the questions."""
 
 import re
 
@@ -18,26 +18,26 @@ def code_cells(notebook):
 
 
 def read_answers(notebook):
-    """Return {question: (letter, option)} as the notebook printed them."""
+    """Return the answers that the notebook printed, {question: (letter, option)}."""
     printed = "\n".join(output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs)
     return {int(number): (letter, option) for number, letter, option in ANSWER.findall(printed)}
 
 
 @pytest.fixture(scope="module")
 def committed():
-    """The notebook as it was committed."""
+    """Return the committed notebook."""
     return nbformat.read(SOLUTIONS, as_version=4)
 
 
 @pytest.fixture(scope="module")
 def options():
-    """The options of homework.md, {question: {letter: option}}."""
+    """Return the options in homework.md, {question: {letter: option}}."""
     return {int(text[0]): dict(re.findall(r"^- \*\*(\w)\*\* (.+)$", text, re.MULTILINE)) for text in QUESTIONS}
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """A copy of the notebook after running all of it, with its files in a folder of their own."""
+    """Run a copy of the notebook in a temporary folder for its files, and return it."""
     python_of(RUNNING_VERSION)
     notebook = nbformat.read(SOLUTIONS, as_version=4)
     with pytest.MonkeyPatch.context() as patch:
