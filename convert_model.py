@@ -1,4 +1,4 @@
-"""Convert a Keras image classifier to TFLite, and prove that both give the same answers.
+"""Convert a Keras image classifier to TFLite, and check that both give the same answers.
 
 python convert_model.py MODEL.keras clothing_model.tflite --quantize int8 --representative FOLDER
 """
@@ -29,29 +29,29 @@ from image_source import FORMATS, decode
 from interpreter import load_model
 
 QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
-# Few, because a layer's range is that of its most extreme value, and each odd photo makes the steps of
-# all others coarser: with 20, 50, 200 and 500 photos Xception's int8 file kept Keras's top class on
-# 99, 96, 96 and 89 % of validation photos.
+# Use few photos, because a layer's most extreme value sets its range: one unusual photo makes the int8 steps
+# coarser for all photos. With 20, 50, 200 and 500 photos, Xception's int8 file gave Keras's top class for
+# 99, 96, 96 and 89 % of the validation photos.
 CALIBRATION_PHOTOS = 20
 CHECK_PHOTOS = 50
-# What is still the same answer: the share of their range that logits may differ by, and the share of
-# photos that may get another top class.
+# Each value is two limits: how far logits may differ, as a share of their range, and what share of the photos
+# may get another top class.
 TOLERANCE = {"int8": 0.25, "dynamic": 0.25, "float16": 0.02, "none": 0.001}
 PHOTO_SUFFIXES = {".jpg", *(f".{name.lower()}" for name in FORMATS)}
 
 
 class ConversionError(Exception):
-    """What is wrong with the input or the result, in a sentence that says what to change."""
+    """An error in the input or the result; its message says what to change."""
 
 
 def load_classifier(path):
-    """Return the Keras model in `path`; raise ConversionError when it cannot be loaded."""
+    """Return the Keras model in `path`; raise ConversionError if it cannot be loaded."""
     if not Path(path).is_file():
         raise ConversionError(f"{path}: no such file")
     try:
         return keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ConversionError(f"{path}: not a Keras model that can be loaded") from error
+        raise ConversionError(f"{path}: not a Keras model that Keras {keras.__version__} can load") from error
 
 
 def check_shape(model):
@@ -69,15 +69,15 @@ def check_shape(model):
 
 
 def load_photos(folder, count, size):
-    """Return up to `count` photos below `folder` as float32 (n, H, W, 3), prepared as the handler does.
+    """Return up to `count` photos below `folder` as float32 (n, H, W, 3), prepared as in the handler.
 
-    `size` is (height, width). The choice is random and the same in every run.
+    `size` is (height, width). The photos are chosen at random, but every run chooses the same ones.
     """
     if not Path(folder).is_dir():
-        raise ConversionError(f"{folder}: no such folder of photos")
+        raise ConversionError(f"{folder}: no such folder; name a folder of photos")
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     if not paths:
-        raise ConversionError(f"{folder}: no photos ({', '.join(sorted(PHOTO_SUFFIXES))}) in it")
+        raise ConversionError(f"{folder}: no photos ({', '.join(sorted(PHOTO_SUFFIXES))}) in this folder")
     random.Random(0).shuffle(paths)
     preprocessor = create_preprocessor("xception", target_size=(size[1], size[0]))
     tensors = []
@@ -90,7 +90,7 @@ def load_photos(folder, count, size):
 
 
 def to_tflite(model, quantize="int8", photos=None):
-    """Return `model` as a TFLite flatbuffer; int8 calibrates on `photos`, float32 (n, H, W, 3)."""
+    """Return `model` as a TFLite flatbuffer, calibrated for int8 on `photos`, float32 (n, H, W, 3)."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -100,8 +100,8 @@ def to_tflite(model, quantize="int8", photos=None):
         progress = tqdm(photos, desc="calibrating", unit="photo", disable=None)
         converter.representative_dataset = lambda: ([photo[None]] for photo in progress)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    # Per-channel dense layers give FULLY_CONNECTED version 12, which tflite-runtime 2.7 loads and
-    # then answers with zeros.
+    # Per-channel dense layers become FULLY_CONNECTED version 12. tflite-runtime 2.7 loads that version but
+    # answers with zeros.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -110,10 +110,10 @@ def to_tflite(model, quantize="int8", photos=None):
 
 
 def fuse_relu_into_add(flatbuffer):
-    """Return a TFLite flatbuffer in which every RELU of a sum is an ADD with a RELU inside.
+    """Return a TFLite flatbuffer in which each ADD followed by a RELU is one ADD with a fused RELU.
 
-    XNNPACK runs no RELU on int8, and TFLite's own took 44 % of Xception's time. Where the sum is needed
-    without RELU as well, adding twice is still cheaper.
+    XNNPACK has no int8 RELU, and TFLite's own took 44 % of Xception's time. If another operator needs the
+    sum without the RELU, the graph adds twice, which is still faster.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(flatbuffer)
     builtin = {index: code.builtinCode for index, code in enumerate(model.operatorCodes)}
@@ -132,9 +132,9 @@ def fuse_relu_into_add(flatbuffer):
 
 
 def answer_in_float(flatbuffer):
-    """Return a TFLite flatbuffer whose last layer, if it is dense, answers in float32 from its int8 weights.
+    """Return a TFLite flatbuffer whose last layer, if it is dense, answers in float32; its weights stay int8.
 
-    An int8 output ends at the highest logit of calibration, which every surer photo would get.
+    An int8 output cannot exceed the highest logit of the calibration photos, so it would cut off higher logits.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(flatbuffer)
     graph = model.subgraphs[0]
@@ -143,7 +143,7 @@ def answer_in_float(flatbuffer):
     if kinds != [BuiltinOperator.FULLY_CONNECTED, BuiltinOperator.DEQUANTIZE]:
         return flatbuffer
     int8_features, weights, bias = dense.inputs
-    features, output = dense.outputs[0], dequantize.outputs[0]  # the int8 logits' tensor gets the features
+    features, output = dense.outputs[0], dequantize.outputs[0]  # reuse the tensor of the int8 logits
     tensor = graph.tensors[features]
     tensor.name, tensor.shape = b"features", graph.tensors[int8_features].shape
     tensor.type, tensor.quantization = TensorType.FLOAT32, None
@@ -159,16 +159,16 @@ def answer_in_float(flatbuffer):
 
 
 def tflite_logits(path, photos):
-    """Return the logits, float32 (n, classes), of the TFLite file `path` for float32 (n, H, W, 3)."""
+    """Return the logits, float32 (n, classes), of the TFLite file `path` for photos, float32 (n, H, W, 3)."""
     predict = load_model(str(path))
     return np.concatenate([predict(photo[None]) for photo in photos])
 
 
 def check_parity(expected, actual, tolerance):
-    """Return (largest difference of logits, agreement of the top class); raise ConversionError.
+    """Return the largest difference of logits and the share of photos with the same top class.
 
-    `expected` and `actual` are (n, classes). They disagree when the largest difference exceeds
-    `tolerance` times the range of `expected`, or when a share of over `tolerance` of the photos gets
+    `expected` and `actual` are (n, classes). Raise ConversionError if the largest difference exceeds
+    `tolerance` times the range of `expected`, or if more than a share of `tolerance` of the photos get
     another top class.
     """
     difference = float(np.abs(expected - actual).max())
@@ -176,24 +176,24 @@ def check_parity(expected, actual, tolerance):
     limit = tolerance * float(np.ptp(expected))
     summary = f"largest difference of logits {difference:.3f} (limit {limit:.3f}), same top class {agreement:.1%}"
     if not difference <= limit or agreement < 1 - tolerance:
-        raise ConversionError(f"the TFLite model disagrees with the Keras model: {summary}")
+        raise ConversionError(f"the TFLite model disagrees with the Keras model: {summary}; try another --quantize")
     return difference, agreement
 
 
 def convert(model, output, quantize="int8", representative=None, tolerance=None):
-    """Write `model` as the TFLite file `output`; return (largest difference of logits, agreement).
+    """Write `model` as the TFLite file `output`; return what `check_parity` returns.
 
-    `representative` is a folder of photos: int8 calibrates on some of them and the result is checked
-    on others, where the folder has enough. Raise ConversionError, and leave `output` as it was, when
-    `check_parity` finds that they disagree; the default `tolerance` depends on `quantize`.
+    `representative` is a folder of photos. int8 calibrates on some of them, and `check_parity` compares the
+    answers on others, if the folder has enough. Raise ConversionError, and leave `output` as it was, if the
+    answers disagree. The default `tolerance` depends on `quantize`.
     """
     check_shape(model)
     if not Path(output).name or Path(output).is_dir():
-        raise ConversionError(f"{output}: is a folder; name the file to write")
+        raise ConversionError(f"{output}: this is a folder; name a file to write")
     if not Path(output).parent.is_dir():
-        raise ConversionError(f"{Path(output).parent}: no such folder to write to")
+        raise ConversionError(f"{Path(output).parent}: no such folder; create it or write to another")
     if representative is None:
-        raise ConversionError("a representative folder of photos is needed to calibrate and to check")
+        raise ConversionError("calibration and the check need photos; name a folder of them as representative")
     photos = load_photos(representative, CALIBRATION_PHOTOS + CHECK_PHOTOS, model.input_shape[1:3])
     check, calibration = photos[:CHECK_PHOTOS], photos[CHECK_PHOTOS:]
     if len(calibration) < CALIBRATION_PHOTOS // 2:
@@ -218,16 +218,16 @@ def main():
     parser.add_argument(
         "--representative",
         default=os.environ.get("CLOTHING_DATASET", "clothing-dataset-small") + "/train",
-        help="a folder with photos, to calibrate and to check on (default: %(default)s)",
+        help="a folder of photos for calibration and for the check (default: %(default)s)",
     )
     parser.add_argument(
-        "--tolerance", type=float, help="the difference to accept, as a share of the logits' range and of the photos"
+        "--tolerance", type=float, help="the accepted difference, as a share of the logits' range and of the photos"
     )
     arguments = vars(parser.parse_args())
     path = arguments.pop("model")
     try:
         if Path(path).resolve() == Path(arguments["output"]).resolve():
-            raise ConversionError(f"{path}: is the model; write to another file")
+            raise ConversionError(f"{path}: this is the Keras model; write to another file")
         difference, agreement = convert(load_classifier(path), **arguments)
     except (ConversionError, OSError) as error:
         sys.exit(f"convert_model.py: {error}")

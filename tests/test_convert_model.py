@@ -1,4 +1,4 @@
-"""convert_model.py: every quantization, and every fault with nothing damaged."""
+"""convert_model.py converts with every quantization, and refuses bad input without damaging a file."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from interpreter import load_model
 
 
 def small_classifier(shape=(48, 32, 3), classes=4):
-    """Return an untrained classifier whose answers differ from photo to photo."""
+    """Return an untrained classifier that answers each photo differently."""
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
@@ -47,7 +47,7 @@ def model_file(model, tmp_path_factory):
 
 @pytest.fixture
 def output(tmp_path):
-    """An existing output file, which a failure must leave alone."""
+    """Return an existing output file, which a failure must not change."""
     path = tmp_path / "model.tflite"
     path.write_bytes(b"what was there before")
     return path
