@@ -1,10 +1,11 @@
-"""Make the folder of children's clothes that train_and_convert.ipynb takes as EXTRA_PHOTOS.
+"""Make the folder of children's clothes that train_and_convert.ipynb reads as EXTRA_PHOTOS.
 
 python notebooks/select_extra_photos.py CLONE FOLDER
 
-CLONE is a clone of https://github.com/alexeygrigorev/clothing-dataset (CC0 1.0). FOLDER gets the photos of children's
-clothes of the ten classes, as FOLDER/<class>/<photo>.jpg, and senders.csv with the sender of each. Sender 204, and a
-quarter of the others, which their numbers' SHA-1 chooses, are left out for whoever wants to test a model on them.
+CLONE is a clone of https://github.com/alexeygrigorev/clothing-dataset (CC0 1.0). The script copies the photos of
+children's clothes in the ten classes to FOLDER/<class>/<photo>.jpg and writes their senders to FOLDER/senders.csv. It
+leaves out sender 204 and a quarter of the other senders, chosen by the SHA-1 of their numbers. You can test a model on
+the photos of the senders that are left out.
 """
 
 import csv
@@ -17,12 +18,12 @@ CLASSES = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "
 
 
 def is_left_out(sender):
-    """Return whether a sender's photos stay unseen by training and by every choice."""
+    """Return whether to leave out a sender's photos, so that neither training nor any choice sees them."""
     return sender == "204" or hashlib.sha1(sender.encode()).digest()[0] % 4 == 3
 
 
 def select(rows):
-    """Return {photo's name in the folder: row} of the rows of images.csv that are wanted, sorted by name."""
+    """Return the wanted rows of images.csv as {photo's name in the folder: row}, sorted by name."""
     wanted = {}
     for row in rows:
         label = row["label"].lower()
@@ -36,7 +37,7 @@ def main():
         sys.exit(__doc__)
     clone, folder = map(Path, sys.argv[1:])
     if not (clone / "images.csv").is_file():
-        sys.exit(f"select_extra_photos.py: {clone}: no images.csv in it; clone the dataset there")
+        sys.exit(f"select_extra_photos.py: {clone}: no images.csv in this folder; clone the dataset there")
     with (clone / "images.csv").open() as table:
         wanted = select(csv.DictReader(table))
     for name, row in wanted.items():

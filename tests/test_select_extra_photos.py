@@ -1,11 +1,11 @@
-"""The folder of extra photos is made from a clone of the full dataset."""
+"""select_extra_photos.py makes the folder of extra photos from a clone of the full dataset."""
 
 import subprocess
 import sys
 
 from conftest import ROOT
 
-# By SHA-1, sender 1 stays in and sender 4 is left out, as sender 204 always is.
+# SHA-1 keeps sender 1 and leaves out sender 4. Sender 204 is always left out.
 TABLE = """image,sender_id,label,kids
 a,1,T-Shirt,True
 b,1,Dress,True
