@@ -1,13 +1,14 @@
-/* Makes a process believe that its processor has AVX2 and FMA but neither AVX-512 nor VNNI nor AMX: all that AWS
+/* Hides from a process everything that its processor has beyond AVX2 and FMA: AVX-512, VNNI and AMX. AVX2 is all that AWS
  * promises of Lambda on x86.
  *
  *   python -m benchmarks.avx2_only avx2_only.so FOLDER…
  *   LD_AUDIT=./avx2_only.so python …
  *
- * Libraries choose their kernels by CPUID. Where the kernel offers CPUID faulting (arch_prctl(2), ARCH_SET_CPUID), each
- * CPUID instruction traps. Elsewhere, the linker calls la_objopen() for each library before any of its code runs, and the
- * CPUID instructions that are listed become UD2, which traps as well. The trap's handler answers with those features taken
- * out. What the C library chose before does not change, nor do libraries that are not listed. */
+ * Libraries choose their kernels with the CPUID instruction. If the kernel supports CPUID faulting (arch_prctl(2),
+ * ARCH_SET_CPUID), every CPUID instruction traps. Otherwise the linker calls la_objopen() for each library before any of
+ * its code runs, and la_objopen() replaces the listed CPUID instructions with UD2, which traps too. The trap's handler
+ * runs CPUID and removes those features from the answer. It changes neither what the C library chose earlier, nor what
+ * unlisted libraries see. */
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ static int is_ours(unsigned char *instruction) {
 
 static void on_trap(int number, siginfo_t *info, void *context) {
   greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-  if (!is_ours((unsigned char *)registers[REG_RIP])) { /* a real fault: it happens again, and ends the process */
+  if (!is_ours((unsigned char *)registers[REG_RIP])) { /* a real fault: it happens again and ends the process */
     signal(number, SIG_DFL);
     return;
   }
@@ -96,18 +97,18 @@ unsigned la_objopen(struct link_map *map, Lmid_t namespace, uintptr_t *cookie) {
       bytes = lseek(file, 0, SEEK_END);
       close(file);
     }
-    if (listed[i].bytes != bytes) continue; /* another version's */
+    if (listed[i].bytes != bytes) continue; /* another version of the library */
     found = 1;
     if (!listed[i].address) continue; /* a library without CPUID */
     unsigned char *instruction = (unsigned char *)map->l_addr + listed[i].address;
     void *page = (void *)((uintptr_t)instruction & -PAGE);
     size_t length = (uintptr_t)instruction % PAGE == PAGE - 1 ? 2 * PAGE : PAGE;
     if (memcmp(instruction, CPUID, 2)) give_up(name, "a listed instruction is not CPUID");
-    if (mprotect(page, length, PROT_READ | PROT_WRITE | PROT_EXEC)) give_up(name, "cannot be written to");
+    if (mprotect(page, length, PROT_READ | PROT_WRITE | PROT_EXEC)) give_up(name, "cannot make its code writable");
     memcpy(instruction, UD2, 2);
     mprotect(page, length, PROT_READ | PROT_EXEC);
     patched[i] = instruction;
   }
-  if (bytes >= 0 && !found) give_up(name, "not the listed one; list the libraries again");
+  if (bytes >= 0 && !found) give_up(name, "differs from the listed library; build avx2_only.so again");
   return 0;
 }

@@ -1,8 +1,8 @@
-"""Build the library that hides from a process what its processor has beyond AVX2; avx2_only.c says how.
+"""Build a library that hides every instruction set beyond AVX2 from a process. avx2_only.c explains how.
 
-python -m benchmarks.avx2_only build/avx2_only.so FOLDER…      FOLDERs hold the process's libraries
+python -m benchmarks.avx2_only build/avx2_only.so FOLDER…      each FOLDER contains libraries of the process
 
-Where that is impossible it says so, and writes nothing.
+If this machine cannot build the library, the script says why and writes nothing.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("avx2_only.c")
 CPUID = b"\x0f\xa2"
 DISASSEMBLE = r"""objdump --disassemble --no-show-raw-insn "$1" | grep -P ':\s*cpuid\s*$'; exit "${PIPESTATUS[0]}" """
-# numpy chooses by CPUID as well, and says what it saw.
+# numpy chooses its code by CPUID too, and tells what CPUID showed.
 SEEN = """
 try:
     from numpy._core._multiarray_umath import __cpu_features__ as has
@@ -29,13 +29,13 @@ print(has["AVX2"], has["AVX512F"])
 def obstacle():
     """Return why the library cannot be built here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return "AVX2 belongs to x86-64 and this is Linux's way to hide the rest"
+        return "only Linux on x86-64 can hide what a processor has beyond AVX2"
     missing = [program for program in ("gcc", "objdump") if not shutil.which(program)]
-    return f"{' and '.join(missing)} missing; install gcc and binutils" if missing else None
+    return f"missing {' and '.join(missing)}; install gcc and binutils" if missing else None
 
 
 def cpuid_addresses(library):
-    """Return the addresses of the CPUID instructions in a shared library, whose code is disassembled from its start."""
+    """Return the addresses of the CPUID instructions in a shared library, found by disassembling it."""
     if CPUID not in library.read_bytes():
         return []
     lines = subprocess.check_output(["bash", "-c", DISASSEMBLE, "bash", library], text=True).splitlines()
@@ -45,10 +45,10 @@ def cpuid_addresses(library):
 def list_cpuid(folders):
     """Return the rows of avx2_only.c: file name, size and address of each CPUID instruction below `folders`.
 
-    A library without any that shares its name with another one has a row with address 0.
+    If two libraries share a name and one of them has no CPUID instruction, that one gets a row with address 0.
     """
     if "cpuid_fault" in Path("/proc/cpuinfo").read_text():
-        return []  # the kernel finds them
+        return []  # the kernel makes each of them trap
     found = {(path.name, path.stat().st_size): path for folder in folders for path in Path(folder).rglob("*.so*")}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         addresses = dict(zip(found, pool.map(cpuid_addresses, found.values())))
@@ -58,7 +58,7 @@ def list_cpuid(folders):
 
 
 def build(target, folders):
-    """Write the library `target` for processes that load libraries from below `folders`."""
+    """Write the library `target` for processes that load the libraries below `folders`."""
     table = target.with_suffix(".inc").resolve()
     table.parent.mkdir(parents=True, exist_ok=True)
     table.write_text("\n".join(list_cpuid(folders)) + "\n")
@@ -67,16 +67,16 @@ def build(target, folders):
 
 
 def check(command, environ=None):
-    """Raise RuntimeError unless a Python, started by `command`, sees AVX2 and no AVX-512."""
+    """Raise RuntimeError unless the Python that `command` starts sees AVX2 and no AVX-512."""
     seen = subprocess.check_output([*command, "-c", SEEN], env=environ, text=True).split()
     if seen != ["True", "False"]:
-        raise RuntimeError(f"{command[0]}: AVX2 and AVX-512 are {' and '.join(seen)} with avx2_only.so")
+        raise RuntimeError(f"{command[0]}: with avx2_only.so, AVX2 and AVX-512 are {' and '.join(seen)}")
 
 
 def main():
     reason = obstacle()
     if reason:
-        print(f"avx2_only: {reason}. The benchmark leaves AVX2 alone out.", file=sys.stderr)
+        print(f"avx2_only: {reason}. The benchmark skips its measurements on AVX2 alone.", file=sys.stderr)
     else:
         build(Path(sys.argv[1]), sys.argv[2:])
 

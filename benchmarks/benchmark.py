@@ -1,8 +1,8 @@
-"""Measure the function beside what else could serve the model, side by side in one run.
+"""Compare the function with other ways to serve the model, measured side by side in one run.
 
 python -m benchmarks.benchmark      writes benchmarks/results.json; `make benchmark` prepares what it needs
 
-ROUNDS in the environment says how often everything is measured. Page caches are warm.
+The environment variable ROUNDS sets how often everything is measured. Page caches are warm.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Measure the Lambda image at the shares of a processor that Lambda sells."""
+"""Measure the Lambda image with the memory and the share of a processor that Lambda sells together."""
 
 import os
 import sys
@@ -16,20 +16,20 @@ VERSIONS = ("3.8", "3.13")
 
 
 def hide_instructions(kind):
-    """Return Docker's options that show a container only instructions of that kind."""
+    """Return the Docker options that let a container see only the instructions of that kind."""
     mount = ["--volume", f"{AVX2_ONLY}:{AVX2_ONLY}:ro"] if kind == "AVX2" else []
     return mount + [f"--env={name}={value}" for name, value in KINDS[kind].items()]
 
 
 def check(image):
-    """Raise RuntimeError unless containers of the image see only AVX2 when they should."""
+    """Raise RuntimeError unless a container of the image that should see only AVX2 does so."""
     if "AVX2" in KINDS:
         command = ["docker", "run", "--rm", *hide_instructions("AVX2"), "--entrypoint", "python", image]
         avx2_only.check(command)
 
 
 def serve(image, megabytes, kind):
-    """Return the milliseconds of the first answer and of warm ones, in a container as large as that function."""
+    """Return the milliseconds of the first answer and of warm answers, in a container of the function's size."""
     cores = min(megabytes / MB_PER_CORE, os.cpu_count())
     options = ["--cpus", f"{cores:.3f}", "--memory", f"{megabytes}m", "--read-only", "--tmpfs", "/tmp"]
     options += ["--env", f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={megabytes}", *hide_instructions(kind)]
@@ -39,7 +39,7 @@ def serve(image, megabytes, kind):
 
 
 def measure_sizes():
-    """Return {version: megabytes of the image} and a list of rows: version, size, times of each kind."""
+    """Return {version: megabytes of the image} and a list of rows with version, size and times of each kind."""
     bases = {version: find_base(version) for version in VERSIONS}
     images = {
         version: build(ROOT, f"clothing-classifier:{version}", PYTHON_VERSION=version, BASE=base)

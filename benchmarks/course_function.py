@@ -1,4 +1,4 @@
-"""The lesson's function, rebuilt from its description: tflite-runtime as it comes, float32."""
+"""The lesson's function, rebuilt from its description: tflite-runtime with its defaults, in float32."""
 
 import tflite_runtime.interpreter as tflite
 from rival import MODEL, make_handler

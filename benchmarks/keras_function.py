@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, as the model was trained."""
+"""The function on TensorFlow and Keras, which trained the model."""
 
 import os
 

@@ -1,9 +1,10 @@
-"""Make what the other stacks run.
+"""Make the models that the other stacks run.
 
 python benchmarks/make_models.py FOLDER      writes float32.keras, .tflite and .onnx, int8.onnx, lesson.tflite and .onnx
 
-float32 and int8 are KERAS_MODEL, which the notebook writes. Without it an untrained model of the same shape is
-measured: as fast, but its accuracy means nothing. The lesson's is an untrained Xception on 299×299 pixels.
+float32 and int8 come from KERAS_MODEL, which the notebook writes. If that file is missing, they come from an untrained
+model of the same shape, which is as fast, but whose accuracy means nothing. The lesson's model is an untrained Xception
+on 299×299 pixels.
 """
 
 import os
@@ -34,7 +35,7 @@ def untrained_classifier(size):
 
 
 def calibration_photos(input_name):
-    """Yield photos of the training split, or the repository's, as ONNX Runtime's calibration wants them."""
+    """Yield photos of the training split, or else of tests/photos, as ONNX Runtime's calibration expects them."""
     folder = DATASET / "train" if DATASET.is_dir() else ROOT / "tests/photos"
     paths = sorted(folder.rglob("*.jpg"))
     preprocessor = create_preprocessor("xception", target_size=(299, 299))
@@ -51,9 +52,9 @@ class Calibration(CalibrationDataReader):
 
 
 def quantize(source, target):
-    """Write the int8 form of an ONNX file: weights per channel, unsigned activations.
+    """Write an ONNX file in int8, with weights scaled per channel and unsigned activations.
 
-    With weights of 8 bits instead of 7 (`reduce_range`), sums saturate on processors without VNNI.
+    `reduce_range` makes weights 7 bits wide. With 8 bits, sums saturate on processors without VNNI.
     """
     options = {"per_channel": True, "reduce_range": True}
     options.update(activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
@@ -61,7 +62,7 @@ def quantize(source, target):
 
 
 def export(model, path):
-    """Write a Keras model as path.tflite and path.onnx, both float32."""
+    """Write a Keras model to path.tflite and path.onnx, both in float32."""
     path.with_suffix(".tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
     photo = keras.InputSpec(shape=(1, 299, 299, 3), dtype="float32", name="photo")
     model.export(path.with_suffix(".onnx"), format="onnx", input_signature=[photo], verbose=False)
@@ -73,7 +74,7 @@ def main():
     if KERAS_MODEL.exists():
         shutil.copy(KERAS_MODEL, folder / "float32.keras")
     else:
-        print(f"{KERAS_MODEL} is missing: measuring an untrained model, whose accuracy means nothing", file=sys.stderr)
+        print(f"{KERAS_MODEL} is missing. Measuring an untrained model, whose accuracy means nothing", file=sys.stderr)
         untrained_classifier(216).save(folder / "float32.keras")
     export(keras.models.load_model(folder / "float32.keras", compile=False), folder / "float32")
     export(untrained_classifier(299), folder / "lesson")

@@ -1,4 +1,4 @@
-"""The course's newer route: ONNX Runtime."""
+"""The function on ONNX Runtime, which the course uses now."""
 
 import onnxruntime
 from rival import MODEL, THREADS, make_handler

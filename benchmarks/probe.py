@@ -1,7 +1,7 @@
-"""Measure one stack from inside a process of its own; prints JSON.
+"""Measure one stack from inside its own process, and print JSON.
 
-python benchmarks/probe.py times MODULE URL IMPORT…   milliseconds of every step, in a process just started
-python benchmarks/probe.py accuracy MODULE FOLDER     share of the photos FOLDER/<class>/* that it names rightly
+python benchmarks/probe.py times MODULE URL IMPORT…   milliseconds of every step, in a new process
+python benchmarks/probe.py accuracy MODULE FOLDER     share of the photos FOLDER/<class>/* with the right answer
 python benchmarks/probe.py size LOCK                  bytes of the installed packages that a lock file names
 """
 
@@ -16,14 +16,14 @@ CALLS = 10
 
 
 def milliseconds(function, *arguments):
-    """Return the milliseconds that a call takes, and what it returns."""
+    """Return the milliseconds that a call takes, and its result."""
     started = time.perf_counter()
     result = function(*arguments)
     return 1000 * (time.perf_counter() - started), result
 
 
 def steps(name):
-    """Return how a stack opens a file, downloads a photo, makes a tensor of it and infers, and its class names."""
+    """Return a stack's functions that open a file, download, make a tensor and infer, and its class names."""
     module = importlib.import_module(name)
     if name == "lambda_function":
         source = importlib.import_module("image_source")
@@ -37,7 +37,7 @@ def steps(name):
 
 
 def times(name, url, *imports):
-    """Return the milliseconds of a cold start's parts, and of CALLS warm repetitions of each step."""
+    """Return the milliseconds of each part of a cold start, and of CALLS warm repetitions of each step."""
     result = {}
     result["imports"] = sum(milliseconds(importlib.import_module, module)[0] for module in imports)
     result["model load"], _ = milliseconds(importlib.import_module, name)
@@ -54,7 +54,7 @@ def times(name, url, *imports):
 
 
 def accuracy(name, folder):
-    """Return the share of the photos below `folder` whose class is the name of their folder."""
+    """Return the share of the photos below `folder` that the stack puts in the class of their folder."""
     open_file, _, preprocess, infer, classes = steps(name)
     right = []
     for path in sorted(Path(folder).glob("*/*.jpg")):

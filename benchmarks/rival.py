@@ -1,4 +1,4 @@
-"""What the functions that ours is measured against have in common: the lesson's preprocessing and answer."""
+"""The lesson's preprocessing and answer, shared by all the functions that ours is compared with."""
 
 import os
 
@@ -12,7 +12,7 @@ preprocessor = create_preprocessor("xception", target_size=(299, 299))
 
 
 def make_handler(infer):
-    """Return a Lambda handler for {"url": …}; a photo inline is a data: URL, which urllib opens as well.
+    """Return a Lambda handler for {"url": …}. A data: URL can carry the photo itself; urllib opens that too.
 
     `infer` maps float32 (1, 299, 299, 3) in [-1, 1] to float32 (1, 10) logits.
     """

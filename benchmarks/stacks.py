@@ -1,4 +1,4 @@
-"""Measure every stack in its own environment, behind AWS's emulator and runtime client."""
+"""Measure every stack in its own environment, behind AWS's emulator and its runtime client."""
 
 import json
 import os
@@ -24,7 +24,7 @@ DATASET = Path(os.environ.get("CLOTHING_DATASET", ROOT / "clothing-dataset-small
 
 @dataclass
 class Stack:
-    """A function, its environment and lock file, its model, and what it imports from others."""
+    """A function with its environment, lock file, model, and the other modules that it imports."""
 
     environment: str
     lock: str
@@ -67,18 +67,18 @@ STACKS = {
 
 
 def process_options(stack, kind="all", cores=1):
-    """Return the arguments of Popen for a process of the stack on the last `cores` cores of this machine."""
+    """Return Popen's arguments that run a process of the stack on the last `cores` cores of this machine."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "MODEL": str(stack.model), **KINDS[kind]}
     environ.update(THREADS=str(cores), AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(MB_PER_CORE * cores))
-    environ["ALLOW_LOOPBACK"] = "true"  # for the photo's address
-    environ["PYTHONDONTWRITEBYTECODE"] = ""  # an image holds compiled code
+    environ["ALLOW_LOOPBACK"] = "true"  # the photo's URL is on loopback
+    environ["PYTHONDONTWRITEBYTECODE"] = ""  # keep compiled code, as an image does
     last = range(os.cpu_count())[-cores:]
     pin = partial(os.sched_setaffinity, 0, last)
     return {"env": environ, "cwd": ROOT, "preexec_fn": pin}
 
 
 def probe(stack, *arguments, kind="all", cores=1):
-    """Return what probe.py measures in the stack's environment."""
+    """Run probe.py in the stack's environment and return what it measures."""
     command = [stack.python(), ROOT / "benchmarks/probe.py", *map(str, arguments)]
     return json.loads(subprocess.check_output(command, **process_options(stack, kind, cores)).splitlines()[-1])
 
@@ -91,7 +91,7 @@ def peak_megabytes(emulator):
 
 
 def serve(stack, kind, photo_url):
-    """Start the stack and return the milliseconds of its first answer and of warm ones, and its peak memory."""
+    """Start the stack; return the milliseconds of its first and of its warm answers, and its peak memory."""
     port = free_port()
     url = f"http://127.0.0.1:{port}{PATH}"
     command = emulator_command(port, stack.python(), f"{stack.module}.lambda_handler")
@@ -113,7 +113,7 @@ def serve(stack, kind, photo_url):
 
 
 def measure_times():
-    """Return {(stack, kind): {measure: summary}} on one core, all taking turns in every round."""
+    """Return {(stack, kind): {measure: summary}} on one core; the stacks take turns in every round."""
     os.sched_setaffinity(0, range(os.cpu_count())[:-1] or [0])
     cases = [(name, kind) for name in STACKS for kind in KINDS]
     served, parts = ({case: [] for case in cases} for _ in range(2))
