@@ -72,6 +72,6 @@ def test_scoring_the_test_split_again_gives_the_confusion_matrix():
         logits = model(preprocess(decode(path.read_bytes())))
         matrix[CLASSES.index(path.parent.name), logits.argmax()] += 1
     moved = np.abs(matrix - METRICS["int8 on test"]["confusion matrix"]).sum() / 2
-    # Another processor's int8 kernels may round a photo on the border between two classes the other way.
+    # Another processor's int8 kernels may round differently and move a photo between two close classes.
     assert matrix.sum() == METRICS["photos"]["test"]
     assert moved <= 4

@@ -1,4 +1,4 @@
-"""The training notebook runs, and was committed as it ran."""
+"""The training notebook runs, and the committed one has the outputs of a whole run."""
 
 import ast
 import hashlib
@@ -40,7 +40,7 @@ def execute(notebook):
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    """The folder that a whole, quick run wrote, after one that was interrupted in its second epoch."""
+    """Interrupt a quick run in its second epoch, run the notebook again, and return the folder that it wrote."""
     folder = tmp_path_factory.mktemp("output")
     for photo in PHOTOS:
         for split in ("train",) if photo.stem.endswith("1") else ("validation", "test"):
@@ -57,7 +57,7 @@ def output(tmp_path_factory):
         patch.setenv("STRANGERS", str(ROOT / "web"))
         patch.setenv("OUTPUT_FOLDER", str(folder))
         patch.setenv("EPOCHS", "2")
-        # After two epochs on ten photos the logits differ less than int8 can show.
+        # After two epochs on ten photos, the logits differ by less than one int8 step.
         patch.setenv("TOLERANCE", "10")
         patch.setenv("XCEPTION_WEIGHTS", os.environ.get("XCEPTION_WEIGHTS", "none"))
         notebook = nbformat.read(NOTEBOOK, as_version=4)
