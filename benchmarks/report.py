@@ -28,13 +28,13 @@ MAX_WARM_MS = 1000
 LESSON_ACCURACY = 0.9032  # of the model that the lesson publishes, on the same photos
 
 NAMES = {
-    "course": "the lesson's former route: tflite-runtime, float32, Python 3.8",
-    "onnx-lesson": "the lesson's current route: ONNX Runtime, float32, Python 3.13",
+    "course": "lesson's former route: tflite-runtime, float32",
+    "onnx-lesson": "lesson's current route: ONNX Runtime, float32",
     "ours-3.8": "**ours on Python 3.8**",
     "ours-3.13": "**ours on Python 3.13**",
-    "onnx-float32": "our model on ONNX Runtime, float32",
-    "onnx-int8": "our model on ONNX Runtime, its own int8",
-    "keras": "our model on TensorFlow and Keras, float32",
+    "onnx-float32": "our model: ONNX Runtime, float32",
+    "onnx-int8": "our model: ONNX Runtime, int8",
+    "keras": "our model: TensorFlow, float32",
 }
 PARTS = {
     "cold": ("imports", "model load", "first inference"),
@@ -85,17 +85,35 @@ def speeds(times, measure, megabytes):
     return [*[f"{value:.0f}" for value in warm], *cold, *[f"{price(value, megabytes):.2f}" for value in warm]]
 
 
-def stack_table(results, memory=True):
-    """Return the table that compares the stacks on one core; without `memory` it leaves out megabytes."""
-    sizes = ["peak, MB", "packages and model, MB"] if memory else []
+def stack_table(results):
+    """Return the table that compares the stacks on one core."""
+    header = ["one core", *headings(results), "peak, MB", "packages and model, MB", "on test photos"]
     rows = []
     for key, name in NAMES.items():
         stack = results["stacks"][key]
         peak, size = promised(stack)["peak MB"]["median"], stack["packages MB"] + stack["model MB"]
-        accuracy = LESSON_ACCURACY if key in ("course", "onnx-lesson") else stack.get("accuracy")
-        megabytes = [f"{peak:.0f}", f"{size:.0f}"] if memory else []
-        rows.append([name, *speeds(stack, "url", MB_PER_CORE), *megabytes, f"{accuracy:.4f}" if accuracy else ""])
-    return markdown(["one core", *headings(results), *sizes, "on test photos"], rows)
+        numbers = [f"{peak:.0f}", f"{size:.0f}", accuracy_of(key, stack)]
+        rows.append([name, *speeds(stack, "url", MB_PER_CORE), *numbers])
+    return markdown(header, rows)
+
+
+def accuracy_of(key, stack):
+    """Return a stack's accuracy on the test photos as text, an empty one where it was not measured."""
+    accuracy = LESSON_ACCURACY if key in ("course", "onnx-lesson") else stack.get("accuracy")
+    return f"{accuracy:.4f}" if accuracy else ""
+
+
+def summary_table(results):
+    """Return the table of speed, price and accuracy, with the kinds that were measured in one cell."""
+    labels = " / ".join(label.split()[-1] for label in kinds(results).values())
+    header = [labels, "warm, ms", "cold, ms", "$ a million", "on test photos"]
+    rows = []
+    for key, name in NAMES.items():
+        cells = speeds(results["stacks"][key], "url", MB_PER_CORE)
+        count = len(kinds(results))
+        pairs = [" / ".join(cells[start : start + count]) for start in range(0, len(cells), count)]
+        rows.append([name, *pairs, accuracy_of(key, results["stacks"][key])])
+    return markdown(header, rows)
 
 
 def size_table(results):
@@ -128,7 +146,7 @@ def reason_table(results):
 def tables(results):
     """Return {name: table} for each of PAGES."""
     return {
-        "summary": stack_table(results, memory=False),
+        "summary": summary_table(results),
         "stacks": stack_table(results),
         "sizes": size_table(results),
         "reasons": reason_table(results),
