@@ -87,7 +87,7 @@ def speeds(times, measure, megabytes):
 
 def stack_table(results):
     """Return the table that compares the stacks on one core."""
-    header = ["one core", *headings(results), "peak, MB", "packages and model, MB", "on test photos"]
+    header = ["one core", *headings(results), "peak, MB", "packages and model, MB", "accuracy"]
     rows = []
     for key, name in NAMES.items():
         stack = results["stacks"][key]
@@ -106,7 +106,7 @@ def accuracy_of(key, stack):
 def summary_table(results):
     """Return the table of speed, price and accuracy, with the kinds that were measured in one cell."""
     labels = " / ".join(label.split()[-1] for label in kinds(results).values())
-    header = [labels, "warm, ms", "cold, ms", "$ a million", "on test photos"]
+    header = [f"one core, {labels}", "warm, ms", "cold, ms", "$ a million", "accuracy"]
     rows = []
     for key, name in NAMES.items():
         cells = speeds(results["stacks"][key], "url", MB_PER_CORE)
