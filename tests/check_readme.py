@@ -41,11 +41,11 @@ class Block(NamedTuple):
     output: list
 
 
-def blocks(path):
-    """Return the blocks of commands of a page."""
-    code = [match.groups() for match in CODE.finditer(path.read_text())]
+def blocks(page, text):
+    """Return the blocks of commands in a page's text."""
+    code = [match.groups() for match in CODE.finditer(text)]
     outputs = [text.splitlines() if language == "text" else [] for language, text in [*code[1:], ("", "")]]
-    return [Block(path.name, text, output) for (language, text), output in zip(code, outputs) if language == "sh"]
+    return [Block(page, text, output) for (language, text), output in zip(code, outputs) if language == "sh"]
 
 
 def differences(shown, printed):
@@ -59,7 +59,7 @@ def differences(shown, printed):
 
 
 def check(block, folder, **environ):
-    """Run a block, and say yes where it asks; exit with a message where it fails or prints something else than its page."""
+    """Run a block, and answer yes to what it asks; exit with a message unless it prints what its page shows."""
     print(f"{block.page}: {block.commands}", end="", flush=True)
     result = subprocess.run(
         ["bash", "-c", block.commands],
@@ -85,7 +85,7 @@ def fill_checkout(folder):
 
 
 def main():
-    found = [block for page in PAGES if page.name not in AWS_PAGES for block in blocks(page)]
+    found = [block for page in PAGES if page.name not in AWS_PAGES for block in blocks(page.name, page.read_text())]
     (run,) = [block for block in found if block.commands == "make run\n"]
     here = [block for block in found if block != run and not block.commands.startswith(tuple(ELSEWHERE))]
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:

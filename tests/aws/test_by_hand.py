@@ -1,16 +1,16 @@
-"""The README's commands by hand, one after the other in one shell, as its reader types them."""
+"""The commands by hand of docs/8_deploy.md, one after the other in one shell, as a reader types them."""
 
 import re
 import subprocess
 
 import pytest
-from check_readme import commands, differences
+from check_readme import blocks, differences
 from conftest import ROOT
 from rehearsal import PYTHON, account  # noqa: F401
 
 from tests.harness.containers import find_base
 
-HEADING = "### By hand, once\n"
+HEADING = "## By hand, once\n"
 # What has another address on this machine than on AWS
 HERE = {
     "REGISTRY=$ACCOUNT.dkr.ecr.$AWS_REGION.amazonaws.com": "REGISTRY={registry}",
@@ -21,10 +21,9 @@ HERE = {
 
 
 def section():
-    """Return the text below HEADING, in the README or one of the documents beside it."""
-    pages = [page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]]
-    (text,) = [page.split(HEADING)[1] for page in pages if HEADING in page]
-    return re.split(r"^##", text, flags=re.MULTILINE)[0]
+    """Return the text below HEADING."""
+    text = (ROOT / "docs/8_deploy.md").read_text().split(HEADING)[1]
+    return re.split(r"^## ", text, flags=re.MULTILINE)[0]
 
 
 class Shell:
@@ -58,17 +57,19 @@ def shell(account):  # noqa: F811
 
 
 def test_the_commands_deploy_a_function_and_an_api_and_remove_them(account, shell):  # noqa: F811
-    left = dict(HERE)
+    left = set(HERE)
     asked = 0
-    for command in commands(section()):
-        text = left.pop(command.text).format(registry=account.registry) if command.text in HERE else command.text
-        text = text.replace("/tmp/", f"{account.folder}/")
+    for block in blocks("8_deploy.md", section()):
+        text = block.commands.replace("/tmp/", f"{account.folder}/")
+        for line in [line for line in left if line in text]:
+            text = text.replace(line, HERE[line].format(registry=account.registry))
+            left.remove(line)
         status, output = shell.run(text)
-        print(f"$ {text}", *output, sep="\n")
+        print(text, *output, sep="\n")
         assert status == 0, (text, output)
-        assert not command.output or not differences(command.output, output), (text, output)
-        asked += text.startswith("curl")
-    assert (left, asked) == ({}, 1)
+        assert not block.output or not differences(block.output, output), (text, output)
+        asked += "curl" in text
+    assert (left, asked) == (set(), 1)
     assert account.aws("lambda", "list-functions")["Functions"] == []
     assert account.aws("apigateway", "get-rest-apis").get("items", []) == []
     assert account.aws("ecr", "describe-repositories")["repositories"] == []

@@ -1,13 +1,11 @@
-"""A user with nothing but the README's policy deploys and destroys, where ministack checks who may do what."""
-
-import re
+"""A user with nothing but docs/deploy_policy.json deploys and destroys, where ministack checks who may do what."""
 
 from conftest import ROOT
 from rehearsal import Rehearsal
 
 from tests.harness.aws import running_aws
 
-POLICY = re.search(r"```json\n(\{.*?\n\})\n```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+POLICY = (ROOT / "docs/deploy_policy.json").read_text()
 
 
 def test_the_policy_is_enough_to_deploy_change_and_destroy_and_for_nothing_else(tmp_path):
