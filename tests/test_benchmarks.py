@@ -48,7 +48,8 @@ def test_the_plot_and_the_page_name_the_cheapest_size():
 def deployed():
     """Return the row of the memory and Python that deploy.sh takes by default."""
     memory, python = [
-        re.search(rf"{name}:-(.+?)}}", (ROOT / "deploy.sh").read_text())[1] for name in ("MEMORY", "PYTHON_VERSION")
+        re.search(rf"settle {name} +(\S+)", (ROOT / "deploy.sh").read_text())[1]
+        for name in ("MEMORY", "PYTHON_VERSION")
     ]
     (row,) = [row for row in RESULTS["sizes"] if (str(row["megabytes"]), row["python"]) == (memory, python)]
     return row
@@ -65,11 +66,12 @@ def test_the_deployment_has_by_default_the_smallest_memory_that_is_measured():
 def test_the_pages_add_up_what_a_million_photos_cost():
     megabytes, milliseconds = deployed()["megabytes"], report.promised(deployed())["warm"]["median"]
     computing = round(report.price(milliseconds, megabytes), 2)
-    api, requests, logs = 3.5, report.DOLLARS_PER_MILLION_REQUESTS, 0.25
-    total = api + requests + computing + logs
-    prices = f"${api:.2f} for the REST API, ${requests:.2f} for requests to Lambda, ${computing:.2f} for computing"
-    assert f"{prices} and about ${logs:.2f} for logs, together **${total:.2f}**" in page("deployment")
-    assert f"20 requests a second all day are ${20 * 86400 / 1e6 * total:.2f}" in page("deployment")
+    requests, logs = report.DOLLARS_PER_MILLION_REQUESTS, 0.25
+    totals = [endpoint + requests + logs + computing for endpoint in (3.5, 1, 0)]
+    text = page("deployment")
+    assert f"| computing | ${computing:.2f} | ${computing:.2f} | ${computing:.2f} |" in text
+    assert "| **together** | " + " | ".join(f"**${total:.2f}**" for total in totals) + " |" in text
+    assert f"20 requests a second all day are ${20 * 86400 / 1e6 * totals[0]:.2f}" in text
     text = page("9_speed_and_cost")
     assert f"a request takes {milliseconds:.0f} ms" in text
     assert f"{milliseconds * 1000:,.0f} seconds × {megabytes / 1024:g} GB × $0.0000166667 = ${computing:.2f}" in text
