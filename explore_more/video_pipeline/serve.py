@@ -114,7 +114,17 @@ class Handler(BaseHTTPRequestHandler):
         data, _ = storage.store.read(bucket, key)
         if self.command != "GET" or data is None:
             raise request_error("not_found", "There is nothing at this address.")
-        return self.send_data(200, MEDIA_TYPES.get(Path(key).suffix, "application/octet-stream"), data)
+        return self.send_part(MEDIA_TYPES.get(Path(key).suffix, "application/octet-stream"), data)
+
+    def send_part(self, media_type, data):
+        """Send the part that is asked for, without which a browser cannot move in a video."""
+        match = re.fullmatch(r"bytes=(\d{1,12})-(\d{0,12})", self.headers.get("Range", ""))
+        if not match or int(match[1]) >= len(data):
+            return self.send_data(200, media_type, data, {"Accept-Ranges": "bytes"})
+        start, end = int(match[1]), min(int(match[2] or len(data)), len(data) - 1)
+        return self.send_data(
+            206, media_type, data[start : end + 1], {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
+        )
 
     def read_body(self, most):
         text = self.headers.get("Content-Length", "0")
@@ -128,11 +138,13 @@ class Handler(BaseHTTPRequestHandler):
     def send_json(self, status, content):
         self.send_data(status, "application/json", json.dumps(content).encode())
 
-    def send_data(self, status, media_type, data):
+    def send_data(self, status, media_type, data, headers=()):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Content-Type-Options", "nosniff")
+        for header in dict(headers).items():
+            self.send_header(*header)
         self.end_headers()
         self.wfile.write(data)
 
