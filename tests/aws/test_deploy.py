@@ -334,7 +334,6 @@ def test_an_http_api_and_a_function_url_answer_as_the_rest_api_does(live, browse
     stage = live.aws("apigatewayv2", "get-stage", "--api-id", api["ApiId"], "--stage-name", "test")
     assert json.loads(stage["AccessLogSettings"]["Format"])["status"] == "$context.status"
     assert f":log-group:/aws/lambda/{NAME}-access" in stage["AccessLogSettings"]["DestinationArn"]
-    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
 
     result = live.deploy(ENDPOINT="url", ACCESS_LOGS="false")
     assert result.status == 0, result.errors
