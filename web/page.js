@@ -613,7 +613,7 @@ function showTimes() {
   parts.push(["in total", shown.milliseconds]);
   const seen = parts.filter(([, ms]) => ms >= 0.5);
   const items = seen.map(([name, ms]) => element("li", {}, element("b", {}, `${Math.round(ms)} ms`), ` ${name}`));
-  if (/\bcold\b/.test(shown.timing)) items.push(element("li", {}, "Cold start: the function had to start first."));
+  if (/\b(cold|restored)\b/.test(shown.timing)) items.push(element("li", {}, "Cold start: the function had to start first."));
   $("times").replaceChildren(...items);
 }
 
