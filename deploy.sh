@@ -198,6 +198,7 @@ settle_settings() {
   settle ACCESS_LOGS             false           '^(true|false)$'
   settle LOG_DAYS                14              '^(1|3|5|7|14|30|60|90|120|150|180|365|400|545|731|1096|1827|2192|2557|2922|3288|3653)$'
   settle ALARM_EMAIL             none            '^(none|[^@ ]+@[^@ ]+)$'
+  settle PERMISSIONS_BOUNDARY    none            '^(none|arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+)$'
   BASE=${BASE:-public.ecr.aws/lambda/python:$PYTHON_VERSION}
 }
 
@@ -482,7 +483,8 @@ make_version() {
     Architecture="$ARCHITECTURE" Memory="$MEMORY" Timeout="$TIMEOUT" Snapstart="$SNAPSTART")
   OF_ENDPOINT=(ReservedConcurrency="$RESERVED_CONCURRENCY" ProvisionedConcurrency="$PROVISIONED_CONCURRENCY" Endpoint="$ENDPOINT"
     StageName="$STAGE_NAME" ThrottleRate="$THROTTLE_RATE" ThrottleBurst="$THROTTLE_BURST" CorsOrigin="$CORS_ORIGIN"
-    Authorization="$AUTHORIZATION" RequireApiKey="$REQUIRE_API_KEY" AccessLogs="$ACCESS_LOGS" LogDays="$LOG_DAYS" AlarmEmail="$ALARM_EMAIL")
+    Authorization="$AUTHORIZATION" RequireApiKey="$REQUIRE_API_KEY" AccessLogs="$ACCESS_LOGS" LogDays="$LOG_DAYS" AlarmEmail="$ALARM_EMAIL"
+    PermissionsBoundary="$PERMISSIONS_BOUNDARY")
   OF_VERSION+=(VersionContent="$(hash_template "${OF_VERSION[@]}")")
   VERSION=$(of_stack LiveVersion)
   if [[ ${OF_VERSION[8]} == "VersionContent=$(deployed CONTENT)" ]]; then
