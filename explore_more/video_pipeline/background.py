@@ -121,10 +121,10 @@ class Background:
         camera = Camera(samples[0])
         motions = [camera.look(image) for image in samples]
         found = [shift(motion, samples[0].shape) for motion in motions if motion is not None]
-        if np.mean([its > STILL for its in found] or [0]) < 0.1:
-            return None
         if len(found) < len(samples) / 2:
             self.warnings.append("The camera moves too much to tell garments from what is behind them; hold it still.")
+            return None
+        if np.mean([its > STILL for its in found]) < 0.1:
             return None
         return Camera(samples[0])
 
