@@ -57,7 +57,7 @@ build/avx2_only.so: benchmarks/avx2_only.py benchmarks/avx2_only.c $(MEASURED)
 lint: tensorflow .venv-dev/installed-$(VERSION) .venv-aws/installed-$(VERSION) ## check style and format
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
-	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh explore_more/lean_layer/layer/lock.sh explore_more/zero_administration/tests/rehearsal/cdk_docker tests/harness/base_image.sh tests/harness/stand_in/lambda-entrypoint.sh tests/harness/stand_in/bootstrap
+	.venv-dev/bin/shellcheck .ci/run deploy.sh requirements/lock.sh explore_more/lean_layer/layer/lock.sh explore_more/million_photos/classify.sh explore_more/zero_administration/tests/rehearsal/cdk_docker tests/harness/base_image.sh tests/harness/stand_in/lambda-entrypoint.sh tests/harness/stand_in/bootstrap
 	.venv-aws/bin/cfn-lint template.yaml .github/deploy_role.yaml explore_more/*/template.yaml
 
 lint-workflow: ## check the GitHub workflow; needs npm
