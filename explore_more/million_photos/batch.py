@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 
 from errors import RequestError
 from image_source import decode
-from lambda_function import model, preprocessor
+from lambda_function import model, preprocess
 from storage import DOWNLOADS, Bucket, Throttled, open_place
 
 SPARE_SECONDS = 60  # before the function's own end; the slowest photo takes less
@@ -60,7 +60,7 @@ def read(place, key, version=None):
 def answer(download):
     """Return the row of a photo whose bytes are a future."""
     try:
-        X = preprocessor.convert_to_tensor(decode(download.result()))
+        X = preprocess(decode(download.result()))
         return {"scores": [round(score, 4) for score in model(X)[0].tolist()]}
     except Throttled as error:
         return {"throttled": str(error)}

@@ -98,7 +98,7 @@ def measure_one_core():
     import batch  # noqa: PLC0415
     import storage  # noqa: PLC0415
 
-    X = batch.preprocessor.convert_to_tensor(batch.decode(next(PHOTOS.rglob("*.jpg")).read_bytes()))
+    X = batch.preprocess(batch.decode(next(PHOTOS.rglob("*.jpg")).read_bytes()))
 
     def infer(count):
         for _ in range(count):
