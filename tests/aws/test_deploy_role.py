@@ -113,6 +113,11 @@ def test_github_may_deploy_from_one_environment_of_one_repository():
         assert "uses" not in step or re.search(r"@[0-9a-f]{40}$", step["uses"])
 
 
+def test_every_role_of_the_stack_takes_the_boundary():
+    roles = [resource for resource in load(ROOT / "template.yaml").values() if resource["Type"] == "AWS::IAM::Role"]
+    assert roles and all("PermissionsBoundary" in role["Properties"] for role in roles)
+
+
 def test_the_deployer_itself_may_change_no_role():
     assert {action for action in allowed("DeployRole") if action.startswith("iam:")} == {"iam:PassRole"}
 
