@@ -128,7 +128,7 @@ class Cloud:
         return self.source.keys(leave_out=OWN_PREFIXES if self.source.name == self.stack["Bucket"] else ())
 
     def batch_size(self, photos):
-        """Return 500, as benchmark.py chose, or less where more functions can work at once."""
+        """Return 500, or less where more functions can work at once."""
         return max(10, min(500, -(-photos // self.concurrency)))
 
     def attempt(self, number):
