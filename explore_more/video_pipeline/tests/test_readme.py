@@ -1,4 +1,4 @@
-"""What the README says is what was measured, and every code is named."""
+"""What the pages say is what was measured, and they name every code."""
 
 import json
 
@@ -6,7 +6,7 @@ from conftest import FOLDER
 
 from errors import STATUS
 
-TEXT = (FOLDER / "README.md").read_text()
+TEXT = "".join((FOLDER / name).read_text() for name in ("README.md", "REFERENCE.md"))
 COSTS = json.loads((FOLDER / "costs.json").read_text())
 
 
