@@ -72,7 +72,7 @@ def read_request(event):
         raise ERRORS["missing_sentences"]('The request has no "sentences".')
     unknown = sorted(set(event) - set(OPTIONS) - {"sentences"})
     if unknown:
-        raise ERRORS["unknown_option"](f"{unknown[0]!r:.40} is no option; there are {', '.join(OPTIONS)}.")
+        raise ERRORS["unknown_option"](f"{unknown[0]!r:.40} is not an option; use {', '.join(OPTIONS)}.")
     options = {name: event.get(name, default) for name, (default, _, _) in OPTIONS.items()}
     for name, (_, is_valid, allowed) in OPTIONS.items():
         if not is_valid(options[name]):
