@@ -9,7 +9,7 @@
 # Needs the AWS CLI (1 or 2) with credentials, curl, and to deploy also Docker and git. Progress goes to
 # stderr, the address to stdout. Exit status 2: refused before anything was changed.
 #
-# Settings come from the environment; one that is not given stays as it is deployed. The README lists them.
+# Settings come from the environment; one that is not given stays as it is deployed. docs/deployment.md lists them.
 # shellcheck disable=SC2153 # settle assigns the settings
 set -Eeuo pipefail
 
@@ -258,7 +258,7 @@ check_account() {
   [[ $ENDPOINT == rest && $ACCESS_LOGS == true ]] || return 0
   role=$(lookup apigateway get-account --query cloudwatchRoleArn)
   [[ -n $role ]] ||
-    refuse "ACCESS_LOGS=true needs a role by which API Gateway writes logs, once for the account and region: see the README, or give ENDPOINT=http"
+    refuse "ACCESS_LOGS=true needs a role by which API Gateway writes logs, once for the account and region: see docs/deployment.md, or give ENDPOINT=http"
 }
 
 advise() { if (($1 > 0)); then echo "$1 at most"; else echo "$2, or ask AWS for a higher quota"; fi; }
