@@ -144,7 +144,7 @@ def test_500_photos_with_20_broken_ones_are_all_accounted_for_once(account):
     summary = json.loads(done.stdout)
     assert summary == json.loads(get(account, "runs/large/summary.json"))
     assert (summary["photos"], summary["classified"]) == (500, 480)
-    assert 0.001 < summary["dollars"]["sum"] < 0.1
+    assert 0.0002 < summary["dollars"]["sum"] < 0.1  # of which 500 GETs are 0.0002
     assert get(account, "runs/large/sheet.jpg").startswith(b"\xff\xd8")
     assert len(names(account, "batches/large/results/")) == 5
 
