@@ -1,13 +1,13 @@
 # The Makefiles of the systems share this file: it makes the environment, runs the tests, deploys an image and removes it.
 # PYTHON is the interpreter, and OLDEST the oldest one that the locks must support. To deploy, set AWS credentials and
 # AWS_REGION in the environment. BASE, the image to build on, and REGISTRY, a registry to push to instead of the
-# account's own, work as in deploy.sh. A system whose image needs files of the repository sets CONTEXT to its root, and
-# one whose template has parameters sets PARAMETERS.
+# account's own, work as in deploy.sh. A system whose image needs files of the repository sets BUILD_CONTEXT to its root,
+# and one whose template has parameters sets PARAMETERS.
 PYTHON ?= python3
 OLDEST ?= 3.9
 NAME ?= explore-more-$(subst _,-,$(notdir $(CURDIR)))
 LOCKS ?= $(wildcard requirements/*.txt)
-CONTEXT ?= .
+BUILD_CONTEXT ?= .
 SHELL := bash
 .SHELLFLAGS := -Eeuo pipefail -c
 .ONESHELL:
@@ -48,7 +48,7 @@ export IMAGES
 # How "$$image" is built; a Makefile may set BUILD otherwise. With --load, a builder in a container hands its image over.
 BUILD_OPTIONS = $$(! docker buildx version >/dev/null 2>&1 || echo --load) --platform linux/amd64 \
   $(if $(BASE),--build-arg BASE=$(BASE))
-BUILD = docker build $(BUILD_OPTIONS) --file Dockerfile --tag "$$image" $(CONTEXT)
+BUILD = docker build $(BUILD_OPTIONS) --file Dockerfile --tag "$$image" $(BUILD_CONTEXT)
 
 # Push the image of ./Dockerfile to a repository of its own, and deploy ./template.yaml with its ImageUri.
 deploy-image:
