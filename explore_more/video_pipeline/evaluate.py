@@ -166,10 +166,10 @@ def main():
                 truth = json.loads(path.with_suffix(".truth.json").read_text())
                 measured.append(measure(path, truth, arguments.photos))
                 print(kind, seed, json.dumps(measured[-1]))
-            results[kind] = {**summary(measured), "videos": measured}
+            results[kind] = {**summary(measured), "seeds": arguments.seeds, "videos": measured}
     out = Path(arguments.out)
     before = json.loads(out.read_text()) if out.exists() else {}
-    out.write_text(json.dumps({**before, **results}, indent=1))
+    out.write_text(json.dumps({**before, **results}, indent=1) + "\n")
     for kind, result in results.items():
         print(kind, json.dumps({name: value for name, value in result.items() if name != "videos"}))
 
