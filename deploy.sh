@@ -151,16 +151,16 @@ identify() {
   STEP="look at what is deployed"
 }
 
-# Keep what the stack says, as lines of a name, a tab and a value: its status, parameters and outputs.
+# Write the stack's status, parameters and outputs to a file: on each line a name, a tab and a value.
 read_stack() {
   stack "[[['StackStatus', StackStatus]], Parameters[].[ParameterKey, ParameterValue], Outputs[].[OutputKey, OutputValue]]" >"$TEMPORARY/stack"
 }
 
-# Print a value of the stack as it was read last, or nothing.
+# Print a value of the stack from that file, or nothing.
 of_stack() { sed -n "s/^$1$(printf '\t')//p" "$TEMPORARY/stack"; }
 
-# Keep the settings that are deployed, as lines such as MEMORY=768. Those of the live version come first and hold,
-# as a version that failed its trial has left its parameters in the stack.
+# Write the deployed settings to a file, as lines such as MEMORY=768. Those of the live version come first and win,
+# because a version that failed its trial leaves its parameters in the stack.
 read_deployed() {
   read_stack
   local version=""
@@ -219,7 +219,7 @@ check_number() {
   fi
 }
 
-# Refuse what cannot be had together.
+# Refuse settings that exclude each other.
 check_combinations() {
   [[ -z $(of_stack ImageUri) || $(cut -f 1 "$TEMPORARY/stack") == *VersionContent* ]] ||
     refuse "an older deploy.sh made the stack $STACK_NAME; choose another STACK_NAME, or run: ./deploy.sh destroy"
@@ -271,7 +271,7 @@ check_curl() {
   curl --fail-with-body --version >/dev/null 2>&1 || refuse "curl is older than 7.76; install a newer one"
 }
 
-# Print what an aws command answers, or nothing where it says that the thing does not exist.
+# Print the answer of an aws command, or nothing if the thing does not exist.
 lookup() {
   if aws "$@" --output text 2>"$TEMPORARY/error" >"$TEMPORARY/answer"; then
     sed '/^None$/d' "$TEMPORARY/answer"
@@ -282,7 +282,7 @@ lookup() {
 
 stack() { lookup cloudformation describe-stacks --stack-name "$STACK_NAME" --query "Stacks[0].$1"; }
 
-# Refuse what bears one of our names and was made by something else; set EXISTING to what is ours.
+# Refuse things that have one of our names but were made by something else; set EXISTING to those that are ours.
 check_owners() {
   local owner thing
   EXISTING=$(find_existing)
@@ -340,7 +340,7 @@ print_plan() {
   [[ -z $CHANGES ]] || say "Changed settings:"$'\n'"${CHANGES%$'\n'}"
 }
 
-# Set TAG, by what the image is made of, and DIGEST and MEDIA_TYPE, empty where the registry has no such image.
+# Set TAG, a hash of the image's files, and DIGEST and MEDIA_TYPE, which are empty if the registry has no such image.
 find_image() {
   step "look for the image of these files"
   docker pull --quiet --platform "$(platform)" "$BASE" >/dev/null 2>"$TEMPORARY/error" ||
@@ -384,7 +384,7 @@ push_image() {
 
 create_repository() {
   step "create the ECR repository $REPOSITORY_NAME"
-  # A call whose answer was lost is made again, and then says that the repository exists.
+  # If the answer of the first call was lost, the second call says that the repository exists.
   aws ecr create-repository --repository-name "$REPOSITORY_NAME" --tags "Key=deployed-by,Value=$OWNER" \
     --image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true >/dev/null ||
     [[ $(find_existing) == *"$OWNER"$'\t'"ECR repository"* ]]
@@ -443,7 +443,7 @@ keep_rule() {
     "tagPrefixList": ["%s"], "countType": "imageCountMoreThan", "countNumber": 1}},' "$@"
 }
 
-# Wait for what an earlier call began.
+# Wait until the stack is settled, if an earlier call began to change it.
 wait_for_stack() {
   step "wait for the stack $STACK_NAME to be ready"
   local waiter
@@ -458,7 +458,7 @@ wait_for_stack() {
   read_stack
 }
 
-# Clear away what an earlier call could not finish.
+# Clean up a change that an earlier call could not finish.
 mend_stack() {
   case $(of_stack StackStatus) in
     CREATE_FAILED | ROLLBACK_COMPLETE | ROLLBACK_FAILED | DELETE_FAILED) delete_stack ;;
@@ -474,7 +474,7 @@ delete_stack() {
     aws cloudformation wait stack-delete-complete --stack-name "$STACK_NAME"
 }
 
-# Have a version of the function with these files and these settings, tried with the photo; set VERSION to its number.
+# Make sure that a version with these files and settings exists and was tried with the photo; set VERSION to its number.
 make_version() {
   read_deployed
   local cors_header=none
@@ -494,7 +494,7 @@ make_version() {
   let_lambda_pull
   if [[ ${OF_VERSION[8]} != "VersionContent=$(of_stack VersionContent)" ]]; then
     step "update the function $FUNCTION_NAME"
-    # The endpoint keeps its settings until the version is tried; without one they are only written down.
+    # The endpoint keeps its settings until the version was tried. Without an endpoint, the stack only records them.
     if [[ -n $VERSION ]]; then deploy_stack "${OF_VERSION[@]}"; else deploy_stack "${OF_VERSION[@]}" "${OF_ENDPOINT[@]}"; fi
   fi
   step "publish a version of the function $FUNCTION_NAME"
@@ -503,7 +503,7 @@ make_version() {
   try_version
 }
 
-# The trial does not pass the endpoint, which still asks the version before.
+# The trial does not use the endpoint, which still calls the previous version.
 try_version() {
   step "try version $VERSION with $PHOTO"
   write_request
@@ -522,8 +522,8 @@ let_version_answer() {
   deploy_stack "${OF_VERSION[@]}" "${OF_ENDPOINT[@]}" LiveVersion="$VERSION" PreviousVersion="$previous"
 }
 
-# Change the alias and nothing else. The version before stays what PreviousVersion names, so that a second call,
-# after one that was killed, goes on and not forth again.
+# Move the alias and nothing else. PreviousVersion stays as it is, so that a second call after a killed one continues
+# and does not swap the versions again.
 put_back_version() {
   local live previous parameters=() key keys
   live=$(of_stack LiveVersion)
@@ -553,7 +553,7 @@ put_back_version() {
 # Print a hash of the template and of parameters.
 hash_template() { { cat template.yaml && printf '%s\n' "$@"; } | git hash-object --stdin | cut -c1-12; }
 
-# Give the stack this template and these parameters, unless it has them; what is not given stays.
+# Give the stack this template and these parameters, unless it has them. Other parameters keep their values.
 deploy_stack() {
   local revision
   revision=$(hash_template "$@")
@@ -572,7 +572,7 @@ remember_events() {
   LAST_EVENT=$(lookup cloudformation describe-stack-events --stack-name "$STACK_NAME" --no-paginate --query 'StackEvents[0].EventId')
 }
 
-# Show what failed since remember_events, without what was only cancelled because of that; the cause comes last.
+# Show the failures since remember_events, except resources that were cancelled because of them; the cause comes last.
 explain_failure() {
   aws cloudformation describe-stack-events --stack-name "$STACK_NAME" --no-paginate --output text \
     --query 'StackEvents[].[EventId, ResourceStatus, LogicalResourceId, ResourceStatusReason]' |
@@ -602,14 +602,14 @@ predict_photo() {
   write_request
   local access
   access=$(print_access)
-  # A new endpoint or key answers after some seconds or minutes only.
+  # A new endpoint or key needs seconds or minutes until it answers.
   curl --silent --show-error --fail-with-body --retry 100 --retry-delay 3 --retry-max-time "$READY_SECONDS" --retry-all-errors \
     --max-time 35 --config <(echo "$access") --header 'Content-Type: application/json' --data "@$TEMPORARY/request" \
     --output "$TEMPORARY/answer" "$URL" 2>"$TEMPORARY/error" && [[ $(best_class <"$TEMPORARY/answer") == "$PHOTO_CLASS" ]] ||
     show_logs "the endpoint does not see $PHOTO_CLASS in $PHOTO; it is still there. ./deploy.sh rollback puts back the version before"
 }
 
-# Print the lines of a curl configuration that let this caller through to the API.
+# Print the lines of a curl configuration that authenticate this caller to the API.
 print_access() {
   local id key credentials
   id=$(of_stack ApiKey)
