@@ -105,14 +105,14 @@ def accuracy_of(key, stack):
 
 def summary_table(results):
     """Return the table of speed, price and accuracy, with the kinds that were measured in one cell."""
-    labels = " / ".join(label.split()[-1] for label in kinds(results).values())
-    header = [f"one core, {labels}", "warm, ms", "cold, ms", "$ a million", "accuracy"]
+    labels = [label.split()[-1] for label in kinds(results).values()]
+    header = [f"one core, {' / '.join(labels)}", "warm, ms", "cold, ms", "$ a million", "accuracy"]
     rows = []
     for key, name in NAMES.items():
-        cells = speeds(results["stacks"][key], "url", MB_PER_CORE)
-        count = len(kinds(results))
-        pairs = [" / ".join(cells[start : start + count]) for start in range(0, len(cells), count)]
-        rows.append([name, *pairs, accuracy_of(key, results["stacks"][key])])
+        stack, count = results["stacks"][key], len(labels)
+        cells = speeds(stack, "url", MB_PER_CORE)
+        together = [" / ".join(cells[start : start + count]) for start in range(0, len(cells), count)]
+        rows.append([name, *together, accuracy_of(key, stack)])
     return markdown(header, rows)
 
 
